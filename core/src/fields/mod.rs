@@ -1,0 +1,15 @@
+//! Field ownership: paths, `fieldsV1` sets, and differences between two versions of an object.
+//!
+//! Everything is read from the objects themselves: `metadata.managedFields` says which manager declared what, and
+//! also which lists are merged by key, so that no OpenAPI schema is ever loaded.
+//! Source of the format: Kubernetes' server-side apply (KEP-555) and `sigs.k8s.io/structured-merge-diff`.
+
+mod diff;
+mod managed;
+mod path;
+mod set;
+
+pub use diff::{Change, diff};
+pub use managed::{Entry, entries};
+pub use path::{Path, Segment};
+pub use set::{FieldSet, ParseError};

@@ -1,0 +1,12 @@
+//! What gitward decides, as pure code.
+//!
+//! Both flows meet here: the reconciler asks [`plan`] what to do, the guard asks [`verdict`] what to answer, and both
+//! read field ownership through [`fields`]. Nothing in this package does I/O, reads a clock or knows a Kubernetes
+//! client, so that everything in it can be tested with recorded data and fuzzed.
+//!
+//! May import: `serde`, `serde_json`, `thiserror`. Nothing else.
+
+pub mod fields;
+pub mod names;
+pub mod plan;
+pub mod verdict;

@@ -1,0 +1,165 @@
+//! The refusal that a person reads: what was refused, and where in git to change it instead.
+
+use std::fmt::Write as _;
+
+use super::{Reason, RefusedField, Verdict};
+
+/// What is known of the GitSync that declares the object, beyond its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SyncInfo {
+    /// The repository's URL, as the GitSync has it. Must carry no credentials.
+    pub url: String,
+    /// The branch, tag or commit that the GitSync follows.
+    pub reference: String,
+    /// The applied revision, as `main@sha1:4f2c9e1…`; empty before the first.
+    pub revision: String,
+}
+
+/// The message of a refusal, `None` for any other verdict. `sync` is the GitSync of [`Verdict::pin`], where known.
+pub fn message(verdict: &Verdict, sync: Option<&SyncInfo>) -> Option<String> {
+    if !verdict.is_refusal() {
+        return None;
+    }
+    let mut out = headline(verdict, sync);
+    if !verdict.fields.is_empty() {
+        let what = match verdict.reason {
+            Reason::ForgedPin => "It would get",
+            _ => "You tried to change",
+        };
+        let _ = write!(out, "\n{what}:");
+        verdict.fields.iter().for_each(|field| push_field(&mut out, field));
+    }
+    push_advice(&mut out, verdict, sync);
+    Some(out)
+}
+
+fn headline(verdict: &Verdict, sync: Option<&SyncInfo>) -> String {
+    let subject = &verdict.subject;
+    match (&verdict.pin, verdict.reason) {
+        (Some(pin), reason) => {
+            let revision = sync.map(|s| short(&s.revision)).filter(|r| !r.is_empty());
+            let revision = revision.map(|r| format!(", {r}")).unwrap_or_default();
+            let end = if reason == Reason::PinnedObjectDeleted { " and cannot be deleted." } else { "." };
+            format!("{subject} is pinned to git (GitSync {}/{}{revision}){end}", pin.sync_namespace, pin.sync_name)
+        }
+        (None, Reason::ForgedPin) => {
+            format!("{subject} is not declared in git: only the reconciler may mark an object as declared.")
+        }
+        (None, Reason::HolderChanged) if verdict.fields.is_empty() => {
+            format!("{subject} holds objects that are pinned to git and cannot be deleted.")
+        }
+        (None, Reason::HolderChanged) => format!("{subject} holds objects that are pinned to git."),
+        (None, _) => format!(
+            "gitward could not look up {subject}, so it cannot tell whether git declares it, and refuses to be safe: {}",
+            verdict.detail.as_deref().unwrap_or("no reason is known")
+        ),
+    }
+}
+
+fn push_field(out: &mut String, field: &RefusedField) {
+    let name = field.path.dotted();
+    let _ = match (&field.before, &field.after) {
+        (Some(before), Some(after)) => write!(out, "\n  {name}: {before} -> {after}"),
+        (Some(before), None) => write!(out, "\n  {name}: {before} -> (removed)"),
+        (None, Some(after)) => write!(out, "\n  {name}: (none) -> {after}"),
+        (None, None) => write!(out, "\n  {name}: who owns the fields that git declares"),
+    };
+}
+
+fn push_advice(out: &mut String, verdict: &Verdict, sync: Option<&SyncInfo>) {
+    match (&verdict.pin, verdict.reason) {
+        (Some(pin), _) if !pin.origin.is_empty() => {
+            let link = sync.and_then(|sync| link(sync, &pin.origin)).map(|link| format!(": {link}"));
+            let _ = write!(out, "\nDeclared in {} — change it there{}", pin.origin, link.unwrap_or_default());
+        }
+        (Some(pin), _) => {
+            let _ = write!(out, "\nChange it in the repository of GitSync {}/{}", pin.sync_namespace, pin.sync_name);
+        }
+        (None, Reason::ForgedPin) => {
+            out.push_str("\nLeave these labels out, or add the object to a repository that a GitSync follows.");
+        }
+        (None, Reason::HolderChanged) => {
+            out.push_str("\nRemove those objects from git first: `kubectl get gitsyncs -A` shows which repositories declare them.");
+        }
+        (None, _) => out.push_str("\nTry again; if it stays, an administrator finds the reason in the guard's log."),
+    }
+}
+
+/// `main@sha1:4f2c9e1c…` as people write it: `main@4f2c9e1`.
+fn short(revision: &str) -> String {
+    match revision.split_once("@sha1:") {
+        Some((reference, commit)) => format!("{reference}@{}", commit.get(..7).unwrap_or(commit)),
+        None => revision.to_owned(),
+    }
+}
+
+/// The web page of a file and line, in the form of the forge that the host's name suggests; GitHub's form elsewhere.
+fn link(sync: &SyncInfo, origin: &str) -> Option<String> {
+    let base = sync.url.strip_suffix(".git").unwrap_or(&sync.url).trim_end_matches('/');
+    let host = base.strip_prefix("https://")?.split('/').next()?;
+    let (file, line) = origin.rsplit_once(':')?;
+    let reference = &sync.reference;
+    let middle = if host.contains("gitlab") {
+        format!("-/blob/{reference}")
+    } else if ["gitea", "forgejo", "codeberg"].iter().any(|forge| host.contains(forge)) {
+        format!("src/branch/{reference}")
+    } else {
+        format!("blob/{reference}")
+    };
+    Some(format!("{base}/{middle}/{file}#L{line}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fields::Path;
+    use crate::verdict::{Decision, Pin, Subject};
+
+    fn refusal(reason: Reason) -> Verdict {
+        let (namespace, name) = ("shop".to_owned(), "web".to_owned());
+        Verdict {
+            decision: Decision::Deny,
+            reason,
+            fields: vec![RefusedField {
+                path: Path::of_fields(&["spec", "replicas"]),
+                before: Some("3".into()),
+                after: Some("5".into()),
+            }],
+            subject: Subject { group: "apps".into(), kind: "Deployment".into(), namespace, name },
+            pin: Some(Pin {
+                sync_namespace: "gitward-system".into(),
+                sync_name: "shop".into(),
+                origin: "apps/web/deployment.yaml:14".into(),
+            }),
+            detail: None,
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_was_refused_and_where_to_change_it() {
+        let sync = SyncInfo {
+            url: "https://git.example.com/shop/ops.git".into(),
+            reference: "main".into(),
+            revision: "main@sha1:4f2c9e1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".into(),
+        };
+        let text = message(&refusal(Reason::PinnedFieldChanged), Some(&sync)).unwrap();
+        assert_eq!(
+            text,
+            "Deployment shop/web is pinned to git (GitSync gitward-system/shop, main@4f2c9e1).\n\
+             You tried to change:\n  spec.replicas: 3 -> 5\n\
+             Declared in apps/web/deployment.yaml:14 — change it there: \
+             https://git.example.com/shop/ops/blob/main/apps/web/deployment.yaml#L14"
+        );
+    }
+
+    #[test]
+    fn without_a_known_gitsync_the_file_is_named_without_a_link() {
+        let text = message(&refusal(Reason::PinnedFieldChanged), None).unwrap();
+        assert!(text.ends_with("Declared in apps/web/deployment.yaml:14 — change it there"), "{text}");
+    }
+
+    #[test]
+    fn an_allowed_request_has_no_message() {
+        assert_eq!(message(&Verdict::allow(Reason::NotPinned), None), None);
+    }
+}

@@ -1,0 +1,28 @@
+//! gitward's own kinds (group `gitward.dev`, version `v1alpha1`), one file each. The CRDs of the chart are generated
+//! from these types by `gitward crds`.
+//!
+//! Imports nothing of gitward's but the names of `gitward-core`.
+
+mod blockedchange;
+mod gitsync;
+mod guardpolicy;
+
+pub use blockedchange::{BlockedChange, BlockedChangeSpec, BlockedField, BlockedObject};
+pub use gitsync::{
+    DeletionPolicy, FailedObject, GitSync, GitSyncSpec, GitSyncStatus, Reference, SecretReference, Source,
+};
+pub use guardpolicy::{GuardMode, GuardPolicy, GuardPolicySpec};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+/// The CRDs of all kinds, as the chart ships them.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    let mut crds = vec![GitSync::crd(), GuardPolicy::crd(), BlockedChange::crd()];
+    for crd in &mut crds {
+        // Uninstalling gitward must not delete what it recorded, nor orphan GitSyncs half-way.
+        let keep = ("helm.sh/resource-policy".to_owned(), "keep".to_owned());
+        crd.metadata.annotations.get_or_insert_default().extend([keep]);
+    }
+    crds
+}

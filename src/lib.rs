@@ -1,0 +1,10 @@
+//! gitward keeps Kubernetes clusters exactly as git declares them, and lets nobody but git change them.
+//!
+//! Two flows, and the modules are their stations (`docs/architecture.md`):
+//!
+//! ```text
+//! git  ─► source ─► render ─► plan ─► apply ─► observe        driven by sync
+//! API server ─► guard ─► verdict ─► record                    driven by guard
+//! ```
+
+pub mod api;

@@ -1,0 +1,2 @@
+//! The gitward program.
+fn main() {}
