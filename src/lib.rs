@@ -8,3 +8,8 @@
 //! ```
 
 pub mod api;
+pub mod certs;
+pub mod guard;
+pub mod kubernetes;
+pub mod record;
+pub mod telemetry;

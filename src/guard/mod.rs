@@ -1,0 +1,15 @@
+//! The guard: first stations of the flow `API server ─► guard ─► verdict ─► record`.
+//!
+//! Takes admission reviews over TLS, gets the verdict, explains it. Everything that decides is in
+//! `gitward_core::verdict`; what is here carries bytes, looks objects up, and follows GitSyncs and the GuardPolicy.
+//!
+//! Imports [`crate::api`], [`crate::certs`], [`crate::record`].
+
+mod answer;
+mod lookup;
+mod review;
+mod server;
+mod state;
+
+pub use server::{GuardConfig, GuardError, run};
+pub use state::{InvalidPolicy, policy};

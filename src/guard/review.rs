@@ -1,0 +1,49 @@
+//! One admission call, from its body to its answer.
+
+use axum::body::Bytes;
+use gitward_core::verdict::{Known, Request, ReviewError, Step, Verdict, judge, message};
+use jiff::Timestamp;
+
+use super::answer::Answer;
+use super::lookup::Lookup;
+use super::state::State;
+use crate::record::Recorder;
+
+/// Everything that a call needs.
+pub(super) struct Reviewer {
+    pub(super) state: State,
+    pub(super) lookup: Lookup,
+    pub(super) recorder: Recorder,
+}
+
+impl Reviewer {
+    /// Judges the review in `body`, records a refusal, and returns the answer's bytes.
+    ///
+    /// # Errors
+    /// Where the body is no review.
+    pub(super) async fn answer(&self, body: &Bytes) -> Result<Vec<u8>, ReviewError> {
+        let request = Request::parse(body)?;
+        let verdict = self.verdict(&request).await?;
+        let sync = verdict.pin.as_ref().and_then(|pin| self.state.sync(pin));
+        let message = message(&verdict, sync.as_ref());
+        if verdict.is_refusal() {
+            self.recorder.record(&request, &verdict, Timestamp::now());
+        }
+        let answer = Answer::new(&request.uid, &verdict, message.as_deref());
+        serde_json::to_vec(&answer).map_err(ReviewError::Malformed)
+    }
+
+    async fn verdict(&self, request: &Request<'_>) -> Result<Verdict, ReviewError> {
+        let policy = self.state.policy();
+        let mut known = Known::default();
+        loop {
+            match judge(request, &policy, &known)? {
+                Step::Done(verdict) => return Ok(*verdict),
+                Step::Need(wanted) => {
+                    let found = self.lookup.find(&wanted).await;
+                    known.add(wanted, found);
+                }
+            }
+        }
+    }
+}

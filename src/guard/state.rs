@@ -1,0 +1,132 @@
+//! What the guard follows in the cluster: GitSyncs, for the message, and the GuardPolicy.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::{StreamExt, TryStreamExt};
+use gitward_core::verdict::{Identity, Mode, Pattern, Pin, Policy, SyncInfo};
+use kube::Client;
+use kube::api::Api;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{WatchStreamExt, reflector, watcher};
+use thiserror::Error;
+use tracing::{info, warn};
+
+use crate::api::{GitSync, GuardMode, GuardPolicy, GuardPolicySpec};
+
+/// A GuardPolicy that cannot be followed.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error(
+    "spec.allow[{index}] {pointer:?} is no JSON pointer: it begins with a slash and names a field, as in /metadata/labels/team"
+)]
+pub struct InvalidPolicy {
+    index: usize,
+    pointer: String,
+}
+
+/// The verdict's view of a GuardPolicy.
+///
+/// # Errors
+/// Where it cannot be followed; the CRD refuses most of what is wrong before.
+pub fn policy(spec: &GuardPolicySpec, gitops: Identity) -> Result<Policy, InvalidPolicy> {
+    let mode = match spec.mode {
+        GuardMode::Enforce => Mode::Enforce,
+        GuardMode::Warn => Mode::Warn,
+        GuardMode::Audit => Mode::Audit,
+    };
+    let parse = |(index, pointer): (usize, &String)| {
+        Pattern::parse(pointer).ok_or_else(|| InvalidPolicy { index, pointer: pointer.clone() })
+    };
+    let allow = spec.allow.iter().enumerate().map(parse).collect::<Result<_, _>>()?;
+    Ok(Policy { mode, allow, gitops })
+}
+
+/// What the guard knows of the cluster.
+#[derive(Clone)]
+pub(super) struct State {
+    syncs: Store<GitSync>,
+    policy: Arc<RwLock<Arc<Policy>>>,
+}
+
+impl State {
+    /// The policy at this moment.
+    pub(super) fn policy(&self) -> Arc<Policy> {
+        self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is known of the GitSync that declares an object.
+    pub(super) fn sync(&self, pin: &Pin) -> Option<SyncInfo> {
+        let sync = self.syncs.get(&ObjectRef::new(&pin.sync_name).within(&pin.sync_namespace))?;
+        let revision = sync.status.as_ref().and_then(|status| status.last_applied_revision.clone());
+        Some(SyncInfo {
+            url: sync.spec.source.url.clone(),
+            reference: sync.spec.source.reference.branch.clone(),
+            revision: revision.unwrap_or_default(),
+        })
+    }
+
+    /// Starts to follow the cluster. `gitops` is the identity that may write what git declares.
+    pub(super) fn follow(client: &Client, gitops: Identity) -> State {
+        let (syncs, writer) = reflector::store();
+        let stream = watcher(Api::<GitSync>::all(client.clone()), watcher::Config::default()).default_backoff();
+        tokio::spawn(reflector(writer, stream).for_each(|event| async {
+            if let Err(error) = event {
+                warn!(%error, "GitSyncs cannot be watched: refusals name no revision until they can");
+            }
+        }));
+        let built_in = Arc::new(Policy::built_in(gitops));
+        let state = State { syncs, policy: Arc::new(RwLock::new(built_in.clone())) };
+        tokio::spawn(follow_policy(client.clone(), built_in, state.policy.clone()));
+        state
+    }
+
+    /// Waits until the GitSyncs are known.
+    pub(super) async fn ready(&self) {
+        // The only error is that the reflector's task ended, and with it the process.
+        let _ = self.syncs.wait_until_ready().await;
+    }
+}
+
+/// Keeps `current` as the GuardPolicy named `default` says; without it, or while it is invalid, the strict built-in
+/// one holds.
+async fn follow_policy(client: Client, built_in: Arc<Policy>, current: Arc<RwLock<Arc<Policy>>>) {
+    let only = watcher::Config::default().fields("metadata.name=default");
+    let mut events = Box::pin(watcher(Api::<GuardPolicy>::all(client), only).default_backoff());
+    let mut seen = false;
+    loop {
+        let next = match events.try_next().await {
+            Ok(None) => return,
+            Ok(Some(watcher::Event::Init)) => {
+                seen = false;
+                continue;
+            }
+            Ok(Some(watcher::Event::Apply(found) | watcher::Event::InitApply(found))) => {
+                seen = true;
+                policy(&found.spec, built_in.gitops.clone()).map(Arc::new)
+            }
+            Ok(Some(watcher::Event::InitDone)) if seen => continue,
+            Ok(Some(watcher::Event::InitDone | watcher::Event::Delete(_))) => Ok(built_in.clone()),
+            Err(error) => {
+                warn!(%error, "the GuardPolicy cannot be watched: the last one known holds");
+                continue;
+            }
+        };
+        let next = next.unwrap_or_else(|error| {
+            warn!(%error, "the GuardPolicy is invalid: everything is enforced");
+            built_in.clone()
+        });
+        info!(mode = ?next.mode, allowed_fields = next.allow.len(), "follows the policy");
+        *current.write().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invalid_pointer_is_named() {
+        let spec = GuardPolicySpec { allow: vec!["/a".into(), "spec".into()], ..GuardPolicySpec::default() };
+        let error = policy(&spec, Identity::reconciler("a", "b")).unwrap_err();
+        assert!(error.to_string().starts_with("spec.allow[1] \"spec\""), "{error}");
+    }
+}

@@ -1,0 +1,59 @@
+//! What the processes tell of themselves: log lines on stdout, metrics and probes on a plain HTTP port of their own.
+//!
+//! Imports nothing of gitward's.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use tracing_subscriber::EnvFilter;
+
+/// Sends log lines as JSON to stdout, one object a line. `RUST_LOG` chooses what; the default is `info`.
+pub fn init() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+}
+
+/// Whether the process is ready to do its work, for the readiness probe. Clones share one answer.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// From now on, or until it is set otherwise.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Release);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Serves `/healthz`, `/readyz` and `/metrics` (OpenMetrics) until the process ends.
+///
+/// # Errors
+/// Where the address cannot be listened on.
+pub async fn serve(listen: SocketAddr, readiness: Readiness, registry: Registry) -> std::io::Result<()> {
+    let registry = Arc::new(registry);
+    let ready = move || async move {
+        if readiness.get() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready yet\n") }
+    };
+    let metrics = move || async move {
+        let mut text = String::new();
+        match encode(&mut text, &registry) {
+            Ok(()) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0")], text).into_response(),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        }
+    };
+    let router = Router::new()
+        .route("/healthz", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics));
+    axum::serve(tokio::net::TcpListener::bind(listen).await?, router).await
+}
