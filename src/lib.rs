@@ -8,8 +8,12 @@
 //! ```
 
 pub mod api;
+pub mod apply;
 pub mod certs;
 pub mod guard;
 pub mod kubernetes;
+pub mod observe;
 pub mod record;
+pub mod render;
+pub mod source;
 pub mod telemetry;

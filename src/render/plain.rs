@@ -1,0 +1,126 @@
+//! Plain manifests: YAML and JSON files, one or more documents each.
+
+use serde_json::Value;
+use serde_saphyr::{Spanned, from_slice_multiple_with_options};
+
+use super::{Declared, Origin, RenderError};
+use crate::source::File;
+
+/// What only a server sets: stripped, so that a manifest made with `kubectl get -o yaml` can be applied.
+const SERVER_SET: [&str; 6] =
+    ["managedFields", "uid", "resourceVersion", "creationTimestamp", "generation", "selfLink"];
+
+/// Renders the manifests of a folder.
+///
+/// # Errors
+/// For the first file that is no YAML or holds something else than objects, and where there is none at all.
+pub fn render(files: &[File], folder: &str) -> Result<Vec<Declared>, RenderError> {
+    let mut objects = Vec::new();
+    for file in files {
+        for document in parse(file)? {
+            let origin = Origin { file: file.path.clone(), line: document.referenced.line().max(1) };
+            flatten(document.value, origin, &mut objects)?;
+        }
+    }
+    if objects.is_empty() {
+        return Err(RenderError::Empty(folder.to_owned()));
+    }
+    Ok(objects)
+}
+
+fn parse(file: &File) -> Result<Vec<Spanned<Value>>, RenderError> {
+    // `0644` is octal and `yes` a boolean for every Kubernetes tool (YAML 1.1, through sigs.k8s.io/yaml).
+    let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
+    from_slice_multiple_with_options(&file.content, options).map_err(|error| {
+        let line = error.location().map_or(1, |location| location.line());
+        RenderError::Yaml { origin: format!("{}:{line}", file.path), message: first_line(&error.to_string()) }
+    })
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Takes an object, or the items of a List.
+fn flatten(mut value: Value, origin: Origin, objects: &mut Vec<Declared>) -> Result<(), RenderError> {
+    let no_object = |why: &str| RenderError::NoObject { origin: origin.to_string(), why: why.to_owned() };
+    if value.is_null() {
+        return Ok(());
+    }
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).filter(|s| !s.is_empty());
+    let kind = text("/kind").ok_or_else(|| no_object("it has no kind"))?;
+    text("/apiVersion").ok_or_else(|| no_object("it has no apiVersion"))?;
+    if kind.ends_with("List") && value.get("items").is_some_and(Value::is_array) {
+        if let Some(Value::Array(items)) = value.get_mut("items").map(Value::take) {
+            return items.into_iter().try_for_each(|item| flatten(item, origin.clone(), objects));
+        }
+        return Ok(());
+    }
+    text("/metadata/name").ok_or_else(|| no_object("it has no metadata.name"))?;
+    strip(&mut value);
+    objects.push(Declared { object: value, origin });
+    Ok(())
+}
+
+fn strip(object: &mut Value) {
+    if let Some(map) = object.as_object_mut() {
+        map.remove("status");
+    }
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        SERVER_SET.iter().for_each(|key| drop(metadata.remove(*key)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(content: &str) -> Result<Vec<Declared>, RenderError> {
+        render(&[File { path: "a/b.yaml".into(), content: content.into() }], "a")
+    }
+
+    #[test]
+    fn each_document_has_the_line_where_it_begins() {
+        let yaml = "# a comment\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\n\napiVersion: v1\nkind: \
+                    ConfigMap\nmetadata:\n  name: b\n---\n# nothing\n";
+        let origins: Vec<_> = rendered(yaml).unwrap().iter().map(|d| d.origin.to_string()).collect();
+        assert_eq!(origins, ["a/b.yaml:2", "a/b.yaml:7"]);
+    }
+
+    #[test]
+    fn broken_yaml_is_named_with_its_line() {
+        let error = rendered("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a\ndata: }\n").unwrap_err().to_string();
+        assert!(error.starts_with("a/b.yaml:"), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn a_document_that_is_no_object_is_an_error() {
+        let error = rendered("a: 1\n---\napiVersion: v1\nkind: ConfigMap\n").unwrap_err();
+        assert_eq!(error.to_string(), "a/b.yaml:1: not a Kubernetes object: it has no kind");
+        let error = rendered("apiVersion: v1\nkind: ConfigMap\n").unwrap_err();
+        assert_eq!(error.to_string(), "a/b.yaml:1: not a Kubernetes object: it has no metadata.name");
+        assert_eq!(rendered("# only a comment\n").unwrap_err(), RenderError::Empty("a".into()));
+    }
+
+    #[test]
+    fn scalars_mean_what_they_mean_to_kubectl() {
+        let yaml = "apiVersion: v1\nkind: X\nmetadata: {name: a}\nmode: 0644\non: yes\nport: 80\ntext: '80'\n";
+        let object = rendered(yaml).unwrap().remove(0).object;
+        assert_eq!(object["mode"], 420);
+        assert_eq!(object["on"], true);
+        assert_eq!(object["port"], 80);
+        assert_eq!(object["text"], "80");
+    }
+
+    #[test]
+    fn lists_are_taken_apart_and_server_set_fields_left_out() {
+        let yaml = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: ConfigMap\n  metadata: {name: a, \
+                    uid: x, resourceVersion: '1'}\n  status: {}\n";
+        let objects = rendered(yaml).unwrap();
+        assert_eq!(
+            objects[0].object,
+            serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
+        );
+    }
+}
