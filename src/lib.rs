@@ -10,10 +10,13 @@
 pub mod api;
 pub mod apply;
 pub mod certs;
+pub mod cli;
 pub mod guard;
 pub mod kubernetes;
 pub mod observe;
+pub mod protect;
 pub mod record;
 pub mod render;
 pub mod source;
+pub mod sync;
 pub mod telemetry;

@@ -1,2 +1,7 @@
 //! The gitward program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gitward::cli::run()
+}

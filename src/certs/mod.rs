@@ -9,7 +9,7 @@ mod renew;
 
 pub use authority::{Authority, CertificateError, KeyAndCertificate};
 pub use reload::{ReloadError, serve_from_secret};
-pub use renew::{Renewal, RenewalError, ensure};
+pub use renew::{Renewal, RenewalError, Trusted, ensure_authority, ensure_certificate};
 
 /// The key of a Secret that holds a certificate chain (type `kubernetes.io/tls`).
 pub const CERTIFICATE: &str = "tls.crt";

@@ -46,20 +46,25 @@ pub enum RenewalError {
     Certificate(#[from] CertificateError),
 }
 
-/// Makes what is missing or spoiled, renews what is due. `trust` is given the certificates that the API server shall
-/// trust, as PEM, before the guard's certificate is made from the newest of them.
+/// An authority that can be used, and everything that is to be trusted while it is.
+pub struct Trusted {
+    authority: KeyAndCertificate,
+    /// The certificates that the API server must trust, as PEM, before one of the authority's is shown.
+    pub bundle: String,
+}
+
+/// Makes the guard's certificate where it is missing or spoiled, renews it where that is due. The API server must trust
+/// the authority already.
 ///
 /// # Errors
 /// Where a Secret cannot be read or written. Nothing is lost: the next call goes on.
-pub async fn ensure<F: Future<Output = ()>>(
+pub async fn ensure_certificate(
     secrets: &Api<Secret>,
     renewal: &Renewal,
+    trusted: &Trusted,
     now: Timestamp,
-    trust: impl FnOnce(String) -> F,
 ) -> Result<(), RenewalError> {
-    let (authority, bundle) = ensure_authority(secrets, renewal, now).await?;
-    // The API server must trust the new authority before the guard shows a certificate of it.
-    trust(bundle).await;
+    let authority = &trusted.authority;
     let stored = get(secrets, &renewal.guard_secret).await?;
     let pem = stored.as_ref().and_then(|secret| text(secret, CERTIFICATE));
     let flaw = match pem {
@@ -67,7 +72,7 @@ pub async fn ensure<F: Future<Output = ()>>(
         Some(pem) => flaw(&pem, Some(&authority.certificate), &renewal.names, now),
     };
     if let Some(flaw) = flaw {
-        let leaf = Authority::load(&authority)?.issue(&renewal.names, now)?;
+        let leaf = Authority::load(authority)?.issue(&renewal.names, now)?;
         let data = [(CERTIFICATE, leaf.certificate), (PRIVATE_KEY, leaf.key)];
         put(secrets, &renewal.guard_secret, "kubernetes.io/tls", data, stored).await?;
         info!(secret = renewal.guard_secret, why = flaw, "issued the guard's certificate");
@@ -75,11 +80,15 @@ pub async fn ensure<F: Future<Output = ()>>(
     Ok(())
 }
 
-async fn ensure_authority(
+/// Makes the authority where it is missing or spoiled, replaces it where that is due.
+///
+/// # Errors
+/// Where a Secret cannot be read or written. Nothing is lost: the next call goes on.
+pub async fn ensure_authority(
     secrets: &Api<Secret>,
     renewal: &Renewal,
     now: Timestamp,
-) -> Result<(KeyAndCertificate, String), RenewalError> {
+) -> Result<Trusted, RenewalError> {
     let stored = get(secrets, &renewal.authority_secret).await?;
     let old_bundle = stored.as_ref().and_then(|secret| text(secret, BUNDLE)).unwrap_or_default();
     if let Some(secret) = &stored
@@ -87,7 +96,7 @@ async fn ensure_authority(
         && flaw(&certificate, None, &[], now).is_none()
         && old_bundle.contains(certificate.trim())
     {
-        return Ok((KeyAndCertificate { certificate, key }, old_bundle));
+        return Ok(Trusted { authority: KeyAndCertificate { certificate, key }, bundle: old_bundle });
     }
     let authority = Authority::create(now)?;
     let predecessors = old_bundle.split_inclusive("-----END CERTIFICATE-----").map(str::trim);
@@ -99,7 +108,7 @@ async fn ensure_authority(
         [(CERTIFICATE, authority.certificate.clone()), (PRIVATE_KEY, authority.key.clone()), (BUNDLE, bundle.clone())];
     put(secrets, &renewal.authority_secret, "Opaque", data, stored).await?;
     info!(secret = renewal.authority_secret, "made a certificate authority");
-    Ok((authority, bundle))
+    Ok(Trusted { authority, bundle })
 }
 
 async fn get(secrets: &Api<Secret>, name: &str) -> Result<Option<Secret>, RenewalError> {

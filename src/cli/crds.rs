@@ -1,0 +1,24 @@
+//! `gitward crds`
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use super::fail;
+
+/// Print the CustomResourceDefinitions, as the chart ships them.
+#[derive(clap::Args)]
+pub(super) struct Args {}
+
+pub(super) fn run(_: &Args) -> ExitCode {
+    let mut out = String::new();
+    for crd in crate::api::crds() {
+        match serde_saphyr::to_string(&crd) {
+            Ok(yaml) => out.push_str(&format!("---\n{yaml}")),
+            Err(error) => return fail(&error),
+        }
+    }
+    match std::io::stdout().write_all(out.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}

@@ -1,0 +1,46 @@
+//! `gitward reconcile`
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{asked_to_stop, serve};
+use crate::certs::Renewal;
+use crate::sync::{self, ReconcileConfig};
+
+/// Follow the GitSyncs: pull, apply, prune, heal.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Where /healthz, /readyz and /metrics are served.
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    observe_listen: SocketAddr,
+    /// gitward's own namespace.
+    #[arg(long, env = "GITWARD_NAMESPACE", default_value = "gitward-system")]
+    namespace: String,
+    /// Where repositories are kept between two runs; may be lost at any time.
+    #[arg(long, env = "GITWARD_CACHE_DIR", default_value = "/var/cache/gitward")]
+    cache_dir: PathBuf,
+    /// The Secret that gets the guard's certificate.
+    #[arg(long, default_value = "gitward-guard-tls")]
+    tls_secret: String,
+    /// The Secret that keeps the authority of that certificate.
+    #[arg(long, default_value = "gitward-guard-ca")]
+    ca_secret: String,
+    /// The ConfigMap with the webhook configuration as the chart made it.
+    #[arg(long, default_value = "gitward-webhook")]
+    webhook_copy: String,
+    /// A host name or address by which the API server calls the guard; may be given several times.
+    #[arg(long, required = true)]
+    guard_name: Vec<String>,
+}
+
+pub(super) fn run(args: Args) -> ExitCode {
+    let config = ReconcileConfig {
+        observe_listen: args.observe_listen,
+        namespace: args.namespace,
+        cache: args.cache_dir,
+        renewal: Renewal { authority_secret: args.ca_secret, guard_secret: args.tls_secret, names: args.guard_name },
+        webhook_copy: args.webhook_copy,
+    };
+    serve(async |client| sync::run(client, config, asked_to_stop()).await)
+}

@@ -1,0 +1,183 @@
+//! One run of one GitSync, from fetch to prune.
+
+use std::collections::BTreeSet;
+
+use futures::{FutureExt, StreamExt, stream};
+use gitward_core::plan::{ObjectKey, Plan, plan};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::Api;
+use kube::runtime::reflector::ObjectRef;
+use tracing::{info, warn};
+
+use super::RunError;
+use super::controller::Context;
+use super::declared::{Failed, Prepared, Ready, name_of, prepare};
+use super::inventory::Inventory;
+use crate::api::GitSync;
+use crate::apply::{ApplyError, Pruned, apply, guard_holder, prune};
+use crate::kubernetes::describe;
+use crate::render::{self, Spool};
+use crate::source::{Credentials, File, Remote, Revision, fetch};
+
+/// How many objects of a stage are written at a time.
+const CONCURRENT: usize = 16;
+
+/// Fetches the branch and reads its manifests.
+pub(super) async fn get(ctx: &Context, sync: &GitSync) -> Result<(Revision, Vec<File>), RunError> {
+    let source = &sync.spec.source;
+    let remote = Remote {
+        url: source.url.clone(),
+        branch: source.reference.branch.clone(),
+        credentials: credentials(ctx, sync).await?,
+    };
+    let (cache, folder) = (ctx.cache.clone(), source.path.clone());
+    // One fetch at a time: two of one repository would write the same cache.
+    let _alone = ctx.fetching.lock().await;
+    let read = tokio::task::spawn_blocking(move || {
+        let (revision, tree) = fetch(&cache, &remote)?;
+        Ok((revision, tree.manifests(&folder)?))
+    });
+    read.await.map_err(|_| RunError::Interrupted)?
+}
+
+async fn credentials(ctx: &Context, sync: &GitSync) -> Result<Credentials, RunError> {
+    let Some(reference) = &sync.spec.source.secret_ref else { return Ok(Credentials::default()) };
+    let name = reference.name.clone();
+    let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), name_of(sync).0);
+    let secret = match secrets.get_opt(&name).await {
+        Ok(Some(secret)) => secret,
+        Ok(None) => return Err(RunError::Secret { name, message: "there is none".to_owned() }),
+        Err(error) => return Err(RunError::Secret { name, message: describe(&error) }),
+    };
+    let data = secret.data.unwrap_or_default();
+    let text = |key: &str| data.get(key).and_then(|bytes| String::from_utf8(bytes.0.clone()).ok());
+    let login = text("password").map(|password| (text("username").unwrap_or_else(|| "git".to_owned()), password));
+    Ok(Credentials { login, ca: data.get("ca.crt").map(|bytes| bytes.0.clone()) })
+}
+
+/// Applies a commit: everything that it declares, then the pruning of what it no longer does. Returns the objects
+/// that failed.
+pub(super) async fn carry_out(ctx: &Context, sync: &GitSync, files: &[File]) -> Result<Vec<Failed>, RunError> {
+    let declared = render::render(files, &sync.spec.source.path)?;
+    let mut spool = Spool::create(&ctx.cache)?;
+    let mut prepared = prepare(sync, declared, &ctx.kinds, &mut spool).await?;
+    spool.finish()?;
+    leave_others(ctx, sync, &mut prepared).await;
+
+    let (_, name) = name_of(sync);
+    let stored = ctx.inventories.get(name).await;
+    let keys: Vec<ObjectKey> = prepared.ready.iter().map(|ready| ready.key.clone()).collect();
+    let plan = plan(&keys, &stored.keys().cloned().collect())?;
+    let mut inventory = stored.clone();
+    inventory.extend(prepared.ready.iter().map(|ready| (ready.key.clone(), ready.api_version.clone())));
+    ctx.inventories.store(name, inventory.clone()).await?;
+
+    guard_namespaces(ctx, &keys).await?;
+    let mut failed = apply_all(ctx, sync, &plan, &prepared).await;
+    failed.append(&mut prepared.failed);
+    // A commit that is not applied as a whole removes nothing: what it drops may be what keeps the rest alive.
+    if failed.is_empty() && !prepared.unknown && sync.spec.prune {
+        failed = prune_all(ctx, sync, &plan.prune, &mut inventory).await;
+        ctx.inventories.store(name, inventory).await?;
+        release_namespaces(ctx, &stored).await;
+    }
+    Ok(failed)
+}
+
+/// Objects that another GitSync has created stay with it.
+async fn leave_others(ctx: &Context, sync: &GitSync, prepared: &mut Prepared) {
+    let (_, name) = name_of(sync);
+    let mut mine = Vec::with_capacity(prepared.ready.len());
+    for ready in prepared.ready.drain(..) {
+        match ctx.inventories.other_owner(name, &ready.key).await {
+            None => mine.push(ready),
+            Some(other) => prepared.failed.push(Failed {
+                object: ready.key.to_string(),
+                origin: ready.origin,
+                error: ApplyError::OtherSync(other),
+            }),
+        }
+    }
+    prepared.ready = mine;
+}
+
+/// Namespaces are guarded before the first object is in them. Those that git itself declares get the label there.
+async fn guard_namespaces(ctx: &Context, keys: &[ObjectKey]) -> Result<(), RunError> {
+    let declared: BTreeSet<&str> =
+        keys.iter().filter(|k| k.kind == "Namespace" && k.group.is_empty()).map(|k| k.name.as_str()).collect();
+    let used: BTreeSet<&str> = keys.iter().map(|k| k.namespace.as_str()).filter(|ns| !ns.is_empty()).collect();
+    for namespace in used.difference(&declared) {
+        guard_holder(&ctx.client, namespace, true).await?;
+    }
+    Ok(())
+}
+
+/// Takes the label off namespaces in which nothing is pinned any more.
+async fn release_namespaces(ctx: &Context, before: &Inventory) {
+    let used = ctx.inventories.namespaces().await;
+    let was: BTreeSet<&String> = before.keys().map(|k| &k.namespace).filter(|ns| !ns.is_empty()).collect();
+    for namespace in was.into_iter().filter(|ns| !used.contains(*ns)) {
+        if let Err(error) = guard_holder(&ctx.client, namespace, false).await {
+            warn!(namespace, %error, "the namespace stays guarded, though nothing in it is pinned");
+        }
+    }
+}
+
+async fn apply_all(ctx: &Context, sync: &GitSync, plan: &Plan, prepared: &Prepared) -> Vec<Failed> {
+    let mut failed = Vec::new();
+    for stage in &plan.stages {
+        let mut writes = Vec::with_capacity(stage.len());
+        for &index in stage {
+            writes.push(apply_one(ctx, sync, &prepared.ready[index]).boxed());
+        }
+        let results: Vec<Option<Failed>> = stream::iter(writes).buffer_unordered(CONCURRENT).collect().await;
+        failed.extend(results.into_iter().flatten());
+    }
+    failed
+}
+
+async fn apply_one(ctx: &Context, sync: &GitSync, ready: &Ready) -> Option<Failed> {
+    let write = async {
+        let kind = ctx.kinds.get(&ready.api_version, &ready.key.kind).await?;
+        let object = ready.object.read()?;
+        let _alone = ctx.pinned.lock(&ready.key).await;
+        let applied = apply(&ctx.client, &kind, &ready.key, &object).await?;
+        ctx.pinned.settle(&ready.key, ObjectRef::from_obj(sync), kind.clone(), ready.object.clone(), &applied);
+        ctx.watches.watch(&kind);
+        Ok(())
+    };
+    let failed = |error| Failed { object: ready.key.to_string(), origin: ready.origin.clone(), error };
+    write.await.err().map(failed)
+}
+
+async fn prune_all(ctx: &Context, sync: &GitSync, keys: &[ObjectKey], inventory: &mut Inventory) -> Vec<Failed> {
+    let mut failed = Vec::new();
+    for key in keys {
+        let version = inventory.get(key).cloned().unwrap_or_default();
+        match prune_one(ctx, sync, key, &version).await {
+            Ok(pruned) => {
+                info!(object = %key, ?pruned, "pruned: git no longer declares it");
+                inventory.remove(key);
+            }
+            Err(error) => failed.push(Failed { object: key.to_string(), origin: String::new(), error }),
+        }
+    }
+    failed
+}
+
+/// Deletes one object, or finds that it is gone already.
+pub(super) async fn prune_one(
+    ctx: &Context,
+    sync: &GitSync,
+    key: &ObjectKey,
+    api_version: &str,
+) -> Result<Pruned, ApplyError> {
+    let _alone = ctx.pinned.lock(key).await;
+    ctx.pinned.forget(key);
+    match ctx.kinds.get(api_version, &key.kind).await {
+        Ok(kind) => prune(&ctx.client, &kind, key, name_of(sync)).await,
+        // With its definition every object of a kind is gone.
+        Err(ApplyError::UnknownKind { .. }) => Ok(Pruned::NotOurs),
+        Err(error) => Err(error),
+    }
+}
