@@ -1,0 +1,228 @@
+//! etcd, kube-apiserver and kube-controller-manager on free ports of the loopback.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Output, Process, Tools, eventually, keeps};
+
+/// The users: name, groups. The token of each is its name with `-token` behind it.
+const USERS: [(&str, &str); 5] = [
+    ("admin", "system:masters"),
+    ("dev", "developers"),
+    ("ops", "operators"),
+    ("ci", "ci"),
+    ("system:kube-controller-manager", ""),
+];
+
+/// A running control plane. Ends with the value.
+pub struct ControlPlane {
+    // Stopped in this order.
+    _controller_manager: Process,
+    _api_server: Process,
+    _etcd: Process,
+    tools: Tools,
+    port: u16,
+    dir: Option<TempDir>,
+}
+
+impl ControlPlane {
+    /// Starts one, and waits until it serves.
+    ///
+    /// # Panics
+    /// Where a part does not come up, with its log.
+    pub fn start() -> ControlPlane {
+        let tools = Tools::get();
+        let dir = TempDir::with_prefix("gitward-cluster-").expect("a temporary folder");
+        write_pki(dir.path());
+        let [etcd_port, peer_port, port, manager_port] = free_ports();
+        let etcd = start_etcd(&tools, dir.path(), etcd_port, peer_port);
+        let api_server = start_api_server(&tools, dir.path(), etcd_port, port);
+        USERS.iter().for_each(|(user, _)| write_kubeconfig(dir.path(), port, user));
+        let ready = || {
+            let config = kubeconfig(dir.path(), "admin");
+            let answer = Output::of(kubectl(&tools, dir.path(), &config).args(["get", "--raw", "/readyz"]), None);
+            if answer.status == 0 { Ok(()) } else { Err(format!("{}\n{}", answer.stderr, api_server.log_tail())) }
+        };
+        eventually("the API server is ready", Duration::from_secs(120), ready);
+        let controller_manager = start_controller_manager(&tools, dir.path(), manager_port);
+        let cluster = ControlPlane {
+            _controller_manager: controller_manager,
+            _api_server: api_server,
+            _etcd: etcd,
+            tools,
+            port,
+            dir: Some(dir),
+        };
+        eventually("the default service account is there", Duration::from_secs(60), || {
+            let answer = cluster.kubectl("admin", &["get", "serviceaccount", "default"]);
+            if answer.status == 0 { Ok(()) } else { Err(answer.stderr) }
+        });
+        cluster
+    }
+
+    /// The folder of logs and kubeconfigs.
+    pub fn dir(&self) -> &Path {
+        self.dir.as_ref().map(TempDir::path).unwrap_or(Path::new("."))
+    }
+
+    /// The kubeconfig of a user.
+    pub fn kubeconfig(&self, user: &str) -> PathBuf {
+        kubeconfig(self.dir(), user)
+    }
+
+    /// Writes a kubeconfig whose token stands in a file, as in a pod.
+    pub fn kubeconfig_with_token_file(&self, name: &str, token: &Path) -> PathBuf {
+        let user = format!("tokenFile: {}", token.display());
+        write_config(self.dir(), self.port, name, &user)
+    }
+
+    /// Runs kubectl as a user.
+    pub fn kubectl(&self, user: &str, args: &[&str]) -> Output {
+        self.kubectl_in(user, args, None)
+    }
+
+    /// Runs kubectl as a user, with something on its standard input.
+    pub fn kubectl_in(&self, user: &str, args: &[&str], input: Option<&str>) -> Output {
+        Output::of(kubectl(&self.tools, self.dir(), &self.kubeconfig(user)).args(args), input)
+    }
+
+    /// Reads an object as admin; `None` where there is none.
+    ///
+    /// # Panics
+    /// Where kubectl fails otherwise.
+    pub fn get(&self, args: &[&str]) -> Option<Value> {
+        let output = self.kubectl("admin", &[&["get", "-o", "json", "--ignore-not-found"], args].concat());
+        let text = output.ok();
+        if text.trim().is_empty() { None } else { Some(serde_json::from_str(text).expect("kubectl prints JSON")) }
+    }
+
+    /// Runs helm as admin.
+    pub fn helm(&self, args: &[&str]) -> Output {
+        let mut helm = Command::new(self.tools.path("helm"));
+        helm.env("KUBECONFIG", self.kubeconfig("admin")).env("HOME", self.dir()).env("HELM_CACHE_HOME", self.dir());
+        Output::of(helm.args(args), None)
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        if let Some(dir) = self.dir.take()
+            && (std::thread::panicking() || keeps())
+        {
+            eprintln!("logs and kubeconfigs are kept in {}", dir.keep().display());
+        }
+    }
+}
+
+/// Ports that are free now. They are held together, so that they differ.
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
+    let held = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    held.map(|listener| listener.local_addr().expect("an address").port())
+}
+
+fn kubectl(tools: &Tools, dir: &Path, config: &Path) -> Command {
+    let mut kubectl = Command::new(tools.path("kubectl"));
+    // The discovery cache is in the home folder: each cluster has its own.
+    kubectl.env("KUBECONFIG", config).env("HOME", dir);
+    kubectl
+}
+
+fn kubeconfig(dir: &Path, user: &str) -> PathBuf {
+    dir.join(format!("{}.kubeconfig", user.replace(':', "-")))
+}
+
+fn write_kubeconfig(dir: &Path, port: u16, user: &str) {
+    write_config(dir, port, user, &format!("token: {user}-token"));
+}
+
+fn write_config(dir: &Path, port: u16, name: &str, user: &str) -> PathBuf {
+    let path = kubeconfig(dir, name);
+    let ca = dir.join("ca.crt");
+    let text = format!(
+        "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{server: \"https://127.0.0.1:{port}\", \
+         certificate-authority: {ca}}}}}]\nusers: [{{name: u, user: {{{user}}}}}]\n\
+         contexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\n",
+        ca = ca.display()
+    );
+    write(&path, &text);
+    path
+}
+
+fn write(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// A certificate authority, the API server's certificate, the key of service account tokens, the users' tokens.
+fn write_pki(dir: &Path) {
+    let ca_key = KeyPair::generate().expect("a key");
+    let mut ca = CertificateParams::default();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_certificate = ca.self_signed(&ca_key).expect("a certificate");
+    let key = KeyPair::generate().expect("a key");
+    let names = ["127.0.0.1", "localhost", "kubernetes.default.svc", "10.0.0.1"].map(str::to_owned).to_vec();
+    let server = CertificateParams::new(names).expect("names");
+    let certificate = server.signed_by(&key, &Issuer::from_params(&ca, &ca_key)).expect("a certificate");
+    write(&dir.join("ca.crt"), &ca_certificate.pem());
+    write(&dir.join("apiserver.crt"), &certificate.pem());
+    write(&dir.join("apiserver.key"), &key.serialize_pem());
+    write(&dir.join("accounts.key"), &KeyPair::generate().expect("a key").serialize_pem());
+    let tokens: String =
+        USERS.iter().map(|(user, groups)| format!("{user}-token,{user},{user},\"{groups}\"\n")).collect();
+    write(&dir.join("tokens.csv"), &tokens);
+}
+
+fn start_etcd(tools: &Tools, dir: &Path, port: u16, peer_port: u16) -> Process {
+    let mut etcd = Command::new(tools.path("etcd"));
+    etcd.arg(format!("--data-dir={}", dir.join("etcd").display())).args(["--unsafe-no-fsync", "--log-level=warn"]);
+    for (flag, port) in [("client", port), ("peer", peer_port)] {
+        etcd.arg(format!("--listen-{flag}-urls=http://127.0.0.1:{port}"));
+    }
+    etcd.arg(format!("--advertise-client-urls=http://127.0.0.1:{port}"));
+    etcd.arg(format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer_port}"));
+    etcd.arg(format!("--initial-cluster=default=http://127.0.0.1:{peer_port}"));
+    Process::start(dir, "etcd", &etcd)
+}
+
+fn start_api_server(tools: &Tools, dir: &Path, etcd_port: u16, port: u16) -> Process {
+    let file = |name: &str| dir.join(name).display().to_string();
+    let mut server = Command::new(tools.path("kube-apiserver"));
+    server.args([
+        format!("--etcd-servers=http://127.0.0.1:{etcd_port}"),
+        "--bind-address=127.0.0.1".to_owned(),
+        format!("--secure-port={port}"),
+        "--service-cluster-ip-range=10.0.0.0/16".to_owned(),
+        "--authorization-mode=RBAC".to_owned(),
+        format!("--token-auth-file={}", file("tokens.csv")),
+        format!("--client-ca-file={}", file("ca.crt")),
+        format!("--tls-cert-file={}", file("apiserver.crt")),
+        format!("--tls-private-key-file={}", file("apiserver.key")),
+        format!("--cert-dir={}", file("generated")),
+        "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+        format!("--service-account-key-file={}", file("accounts.key")),
+        format!("--service-account-signing-key-file={}", file("accounts.key")),
+    ]);
+    Process::start(dir, "kube-apiserver", &server)
+}
+
+fn start_controller_manager(tools: &Tools, dir: &Path, port: u16) -> Process {
+    let file = |name: &str| dir.join(name).display().to_string();
+    let mut manager = Command::new(tools.path("kube-controller-manager"));
+    manager.args([
+        format!("--kubeconfig={}", kubeconfig(dir, "system:kube-controller-manager").display()),
+        "--use-service-account-credentials".to_owned(),
+        "--leader-elect=false".to_owned(),
+        "--bind-address=127.0.0.1".to_owned(),
+        format!("--secure-port={port}"),
+        format!("--cert-dir={}", file("generated-kcm")),
+        format!("--root-ca-file={}", file("ca.crt")),
+        format!("--service-account-private-key-file={}", file("accounts.key")),
+        "--horizontal-pod-autoscaler-sync-period=1s".to_owned(),
+    ]);
+    Process::start(dir, "kube-controller-manager", &manager)
+}

@@ -1,0 +1,225 @@
+//! A real git server: bare repositories behind `git http-backend`, over https with a certificate of its own authority.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum_server::tls_rustls::RustlsConfig;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::runtime::Runtime;
+
+use crate::Output;
+use crate::control_plane::free_ports;
+
+/// A git server. Ends with the value.
+pub struct GitServer {
+    dir: TempDir,
+    port: u16,
+    ca: String,
+    runtime: Option<Runtime>,
+}
+
+impl GitServer {
+    /// Starts one.
+    ///
+    /// # Panics
+    /// Where it cannot be started.
+    pub fn start() -> GitServer {
+        let dir = TempDir::with_prefix("gitward-git-").expect("a temporary folder");
+        let (ca, config) = tls();
+        let [port] = free_ports();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let root = Arc::new(dir.path().join("served"));
+        std::fs::create_dir_all(&*root).expect("the folder can be made");
+        std::fs::write(dir.path().join("ca.crt"), &ca).expect("the authority can be written");
+        let router = Router::new().fallback(serve).layer(DefaultBodyLimit::disable()).with_state(root);
+        let runtime = Runtime::new().expect("a runtime");
+        runtime.spawn(async move {
+            let tls = RustlsConfig::from_config(Arc::new(config));
+            let _ = axum_server::bind_rustls(address, tls).serve(router.into_make_service()).await;
+        });
+        let connects = || std::net::TcpStream::connect(address).map(drop).map_err(|error| error.to_string());
+        crate::eventually("the git server listens", std::time::Duration::from_secs(10), connects);
+        GitServer { dir, port, ca, runtime: Some(runtime) }
+    }
+
+    /// The authority of its certificate, as PEM.
+    pub fn ca(&self) -> &str {
+        &self.ca
+    }
+
+    /// Stops serving; the repositories stay.
+    pub fn stop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    /// Makes a repository, and a work tree to commit in.
+    ///
+    /// # Panics
+    /// Where git fails.
+    pub fn repo(&self, name: &str) -> Repo {
+        let bare = self.dir.path().join("served").join(name);
+        let work = self.dir.path().join("work").join(name);
+        let text = |path: &Path| path.display().to_string();
+        run_git(self.dir.path(), &["init", "--quiet", "--bare", "--initial-branch=main", &text(&bare)]);
+        run_git(&bare, &["config", "http.receivepack", "true"]);
+        let url = format!("https://127.0.0.1:{}/{name}", self.port);
+        run_git(self.dir.path(), &["init", "--quiet", "--initial-branch=main", &text(&work)]);
+        run_git(&work, &["remote", "add", "origin", &url]);
+        run_git(&work, &["config", "http.sslCAInfo", &text(&self.dir.path().join("ca.crt"))]);
+        Repo { bare, work, url }
+    }
+}
+
+impl Drop for GitServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A repository on a [`GitServer`].
+pub struct Repo {
+    bare: PathBuf,
+    work: PathBuf,
+    url: String,
+}
+
+impl Repo {
+    /// Its URL over https.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its URL as a local folder.
+    pub fn file_url(&self) -> String {
+        format!("file://{}", self.bare.display())
+    }
+
+    /// The work tree.
+    pub fn work(&self) -> &Path {
+        &self.work
+    }
+
+    /// Writes a file into the work tree.
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.work.join(path);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("the folder can be made");
+        std::fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+
+    /// Reads a file of the work tree.
+    pub fn read(&self, path: &str) -> String {
+        let path = self.work.join(path);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// Removes a file from the work tree.
+    pub fn remove(&self, path: &str) {
+        std::fs::remove_file(self.work.join(path)).expect("the file can be removed");
+    }
+
+    /// Copies a folder into the work tree.
+    pub fn copy(&self, from: &Path) {
+        let from = format!("{}/.", from.display());
+        Output::of(Command::new("cp").args(["-r", &from]).arg(&self.work), None).ok();
+    }
+
+    /// Commits everything and pushes it over https. Returns the commit.
+    pub fn push(&self, message: &str) -> String {
+        run_git(&self.work, &["add", "--all"]);
+        run_git(&self.work, &["commit", "--quiet", "--message", message]);
+        run_git(&self.work, &["push", "--quiet", "origin", "HEAD:main"]);
+        run_git(&self.work, &["rev-parse", "HEAD"]).trim().to_owned()
+    }
+}
+
+fn run_git(dir: &Path, args: &[&str]) -> String {
+    let mut git = Command::new("git");
+    git.current_dir(dir).args(args).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+    for who in ["AUTHOR", "COMMITTER"] {
+        git.env(format!("GIT_{who}_NAME"), "Sam").env(format!("GIT_{who}_EMAIL"), "sam@example.com");
+    }
+    Output::of(&mut git, None).ok().to_owned()
+}
+
+fn tls() -> (String, rustls::ServerConfig) {
+    let ca_key = KeyPair::generate().expect("a key");
+    let mut ca = CertificateParams::default();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_pem = ca.self_signed(&ca_key).expect("a certificate").pem();
+    let key = KeyPair::generate().expect("a key");
+    let server = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).expect("names");
+    let certificate = server.signed_by(&key, &Issuer::from_params(&ca, &ca_key)).expect("a certificate");
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der());
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("protocol versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key.into())
+        .expect("a certificate that fits its key");
+    (ca_pem, config)
+}
+
+/// Hands a request to `git http-backend` as the CGI specification (RFC 3875) says.
+async fn serve(State(root): State<Arc<PathBuf>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else { return StatusCode::BAD_REQUEST.into_response() };
+    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut backend = tokio::process::Command::new("git");
+    backend
+        .arg("http-backend")
+        .env("GIT_PROJECT_ROOT", root.as_path())
+        .env("GIT_HTTP_EXPORT_ALL", "1")
+        .env("REQUEST_METHOD", parts.method.as_str())
+        .env("PATH_INFO", parts.uri.path())
+        .env("QUERY_STRING", parts.uri.query().unwrap_or_default())
+        .env("CONTENT_TYPE", header("content-type"))
+        .env("CONTENT_LENGTH", body.len().to_string())
+        .env("HTTP_CONTENT_ENCODING", header("content-encoding"))
+        .env("GIT_PROTOCOL", header("git-protocol"))
+        .env("REMOTE_USER", "sam")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    answer(backend, body).await.unwrap_or_else(|error| (StatusCode::BAD_GATEWAY, error.to_string()).into_response())
+}
+
+async fn answer(mut backend: tokio::process::Command, body: Bytes) -> std::io::Result<Response> {
+    let mut child = backend.spawn()?;
+    let stdin = child.stdin.take();
+    let feed = tokio::spawn(async move {
+        if let Some(mut stdin) = stdin {
+            let _ = stdin.write_all(&body).await;
+        }
+    });
+    let output = child.wait_with_output().await?.stdout;
+    feed.abort();
+    let end = output.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(output.len());
+    let mut response = Response::builder();
+    for line in String::from_utf8_lossy(&output[..end]).lines() {
+        match line.split_once(": ") {
+            Some(("Status", status)) => {
+                let code = status.split(' ').next().and_then(|code| code.parse().ok());
+                response = response.status(code.unwrap_or(StatusCode::BAD_GATEWAY));
+            }
+            Some((name, value)) => {
+                if let Ok(name) = name.parse::<HeaderName>() {
+                    response = response.header(name, value);
+                }
+            }
+            None => {}
+        }
+    }
+    let body = output.get(end + 4..).unwrap_or_default().to_vec();
+    response.body(body.into()).map_err(std::io::Error::other)
+}

@@ -1,0 +1,196 @@
+//! gitward in the control plane: the chart by helm, and the two processes under the identities that the chart made.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::control_plane::free_ports;
+use crate::{ControlPlane, Process, eventually, workspace};
+
+const NAMESPACE: &str = "gitward-system";
+/// How often tokens are renewed. A kubelet does it at four fifths of their life.
+const RENEW: Duration = Duration::from_secs(240);
+
+/// An installed gitward. Its processes end with the value.
+pub struct Gitward<'a> {
+    cluster: &'a ControlPlane,
+    binary: PathBuf,
+    guard: Option<Process>,
+    reconciler: Option<Process>,
+    ports: Ports,
+    _tokens: [Tokens; 2],
+}
+
+#[derive(Clone, Copy)]
+struct Ports {
+    guard: u16,
+    guard_observe: u16,
+    reconciler_observe: u16,
+}
+
+impl<'a> Gitward<'a> {
+    /// Installs the chart and starts both processes; waits until both are ready.
+    ///
+    /// # Panics
+    /// Where a step fails.
+    pub fn install(cluster: &'a ControlPlane, binary: &Path) -> Gitward<'a> {
+        let [guard, guard_observe, reconciler_observe] = free_ports();
+        let ports = Ports { guard, guard_observe, reconciler_observe };
+        let chart = workspace().join("charts/gitward").display().to_string();
+        let mut args = vec!["install".to_owned(), "gitward".to_owned(), chart];
+        args.extend(["-n", NAMESPACE, "--create-namespace"].map(str::to_owned));
+        args.extend(ports.values());
+        cluster.helm(&args.iter().map(String::as_str).collect::<Vec<_>>()).ok();
+        let tokens = ["gitward-guard", "gitward-reconciler"].map(|name| Tokens::keep(cluster, name));
+        let mut gitward =
+            Gitward { cluster, binary: binary.to_owned(), guard: None, reconciler: None, ports, _tokens: tokens };
+        gitward.start_reconciler();
+        gitward.start_guard();
+        gitward
+    }
+
+    /// The values with which the chart is installed here, as arguments of helm.
+    pub fn values(&self) -> Vec<String> {
+        self.ports.values()
+    }
+
+    /// Where the API server calls the guard.
+    pub fn guard_port(&self) -> u16 {
+        self.ports.guard
+    }
+
+    /// The log of the guard.
+    pub fn guard_log(&self) -> String {
+        self.guard.as_ref().map(Process::log).unwrap_or_default()
+    }
+
+    /// The log of the reconciler.
+    pub fn reconciler_log(&self) -> String {
+        self.reconciler.as_ref().map(Process::log).unwrap_or_default()
+    }
+
+    /// Starts the guard and waits until it is ready.
+    pub fn start_guard(&mut self) {
+        self.guard = Some(self.start("gitward-guard", self.ports.guard_observe));
+    }
+
+    /// Ends the guard: nobody answers the API server.
+    pub fn stop_guard(&mut self) {
+        self.guard = None;
+    }
+
+    /// Starts the reconciler and waits until it is ready.
+    pub fn start_reconciler(&mut self) {
+        self.reconciler = Some(self.start("gitward-reconciler", self.ports.reconciler_observe));
+    }
+
+    /// Ends the reconciler.
+    pub fn stop_reconciler(&mut self) {
+        self.reconciler = None;
+    }
+
+    /// Ends the reconciler as a crash would.
+    pub fn kill_reconciler(&mut self) {
+        if let Some(mut reconciler) = self.reconciler.take() {
+            reconciler.kill();
+        }
+    }
+
+    /// Runs what the Deployment's container would run, with its arguments as the chart rendered them.
+    fn start(&self, name: &str, observe_port: u16) -> Process {
+        let deployment = self.cluster.get(&["deployment", name, "-n", NAMESPACE]).expect("the chart made it");
+        let args = deployment.pointer("/spec/template/spec/containers/0/args").and_then(Value::as_array).cloned();
+        let mut command = Command::new(&self.binary);
+        command.args(args.unwrap_or_default().iter().filter_map(Value::as_str));
+        command.env("KUBECONFIG", self.cluster.kubeconfig(name)).env("GITWARD_NAMESPACE", NAMESPACE);
+        command.env("GITWARD_CACHE_DIR", self.cluster.dir().join("cache"));
+        let process = Process::start(self.cluster.dir(), name, &command);
+        eventually(&format!("{name} is ready"), Duration::from_secs(60), || {
+            probe(observe_port).map_err(|error| format!("{error}\n{}", process.log_tail()))
+        });
+        process
+    }
+}
+
+impl Ports {
+    fn values(self) -> Vec<String> {
+        [
+            format!("webhook.url=https://127.0.0.1:{}", self.guard),
+            format!("guard.port={}", self.guard),
+            format!("guard.observePort={}", self.guard_observe),
+            format!("reconciler.observePort={}", self.reconciler_observe),
+        ]
+        .into_iter()
+        .flat_map(|value| ["--set".to_owned(), value])
+        .collect()
+    }
+}
+
+fn probe(port: u16) -> Result<(), String> {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = ask().map_err(|error| error.to_string())?;
+    if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(answer) }
+}
+
+/// Keeps a token that is bound to a Pod of a Deployment, as the kubelet does for the process in it.
+struct Tokens {
+    stop: Option<Sender<()>>,
+    renewal: Option<JoinHandle<()>>,
+}
+
+impl Tokens {
+    fn keep(cluster: &ControlPlane, name: &'static str) -> Tokens {
+        let selector = format!("app.kubernetes.io/name={name}");
+        let pod = eventually(&format!("the Pod object of {name}"), Duration::from_secs(30), || {
+            let pods = cluster.get(&["pods", "-n", NAMESPACE, "-l", &selector]).unwrap_or_default();
+            pods["items"].get(0).cloned().ok_or_else(|| "there is none yet".to_owned())
+        });
+        let text = |pointer| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (pod_name, uid) = (text("/metadata/name"), text("/metadata/uid"));
+        let path = cluster.dir().join(format!("{name}.token"));
+        cluster.kubeconfig_with_token_file(name, &path);
+        let args: Vec<String> = ["create", "token", name, "-n", NAMESPACE, "--duration=10m", "--bound-object-kind=Pod"]
+            .map(str::to_owned)
+            .into();
+        let bound = [format!("--bound-object-name={pod_name}"), format!("--bound-object-uid={uid}")];
+        let args = [args, bound.into()].concat();
+        let (admin, home) = (cluster.kubeconfig("admin"), cluster.dir().to_owned());
+        let mint = move || {
+            let mut kubectl = Command::new(crate::Tools::get().path("kubectl"));
+            let output = crate::Output::of(kubectl.env("KUBECONFIG", &admin).env("HOME", &home).args(&args), None);
+            let fresh = path.with_extension("fresh");
+            std::fs::write(&fresh, output.ok())
+                .and_then(|()| std::fs::rename(&fresh, &path))
+                .expect("the token can be written");
+        };
+        mint();
+        let (stop, stopped) = channel();
+        let renewal = std::thread::spawn(move || {
+            while stopped.recv_timeout(RENEW) == Err(RecvTimeoutError::Timeout) {
+                mint();
+            }
+        });
+        Tokens { stop: Some(stop), renewal: Some(renewal) }
+    }
+}
+
+impl Drop for Tokens {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(renewal) = self.renewal.take() {
+            let _ = renewal.join();
+        }
+    }
+}

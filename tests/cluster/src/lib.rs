@@ -1,0 +1,48 @@
+//! A real control plane with gitward in it: etcd, kube-apiserver, kube-controller-manager, a real git server, the chart
+//! installed by the real helm, and the real binary under the identities that the chart made.
+//!
+//! For tests and for the demo, so it fails by panicking with what is needed to see why. There is no kubelet and no
+//! scheduler: Pods exist as objects, and the processes that would run in them run beside the control plane.
+
+mod control_plane;
+mod git;
+mod gitward;
+mod output;
+mod process;
+mod tools;
+
+use std::time::{Duration, Instant};
+
+pub use control_plane::ControlPlane;
+pub use git::{GitServer, Repo};
+pub use gitward::Gitward;
+pub use output::Output;
+pub use process::Process;
+pub use tools::Tools;
+
+/// The root of the workspace.
+pub fn workspace() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Polls until `probe` gives a value, and returns it.
+///
+/// # Panics
+/// With `what` and the last answer, where it does not within `patience`.
+pub fn eventually<T>(what: &str, patience: Duration, mut probe: impl FnMut() -> Result<T, String>) -> T {
+    let begun = Instant::now();
+    let mut pause = Duration::from_millis(20);
+    loop {
+        match probe() {
+            Ok(value) => return value,
+            Err(last) if begun.elapsed() > patience => panic!("{what}: not within {patience:?}; last: {last}"),
+            Err(_) => std::thread::sleep(pause),
+        }
+        pause = (pause * 2).min(Duration::from_millis(200));
+    }
+}
+
+/// Whether what was started shall stay, for somebody to look at.
+fn keeps() -> bool {
+    std::env::var_os("KEEP").is_some_and(|value| !value.is_empty() && value != "0")
+}

@@ -1,0 +1,73 @@
+//! Child processes that never outlive us.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Holds a process by a pipe: when the other end closes, for whatever reason, the process is ended. A signal on our
+/// death would need `prctl`, and with it unsafe code.
+const TETHER: &str =
+    r#"pid_file=$1; shift; "$@" </dev/null & echo $! >"$pid_file"; cat >/dev/null; kill $! 2>/dev/null; wait $!"#;
+
+/// A running program with its log.
+pub struct Process {
+    tether: Child,
+    log: PathBuf,
+    pid: PathBuf,
+}
+
+impl Process {
+    /// Starts `command`, with its output appended to `<dir>/<name>.log`.
+    ///
+    /// # Panics
+    /// Where it cannot be started.
+    pub fn start(dir: &Path, name: &str, command: &Command) -> Process {
+        let (log, pid) = (dir.join(format!("{name}.log")), dir.join(format!("{name}.pid")));
+        let file = File::options().create(true).append(true).open(&log).expect("the log can be written");
+        let mut tether = Command::new("sh");
+        tether.args(["-c", TETHER, "sh"]).arg(&pid).arg(command.get_program()).args(command.get_args());
+        for (key, value) in command.get_envs() {
+            match value {
+                Some(value) => tether.env(key, value),
+                None => tether.env_remove(key),
+            };
+        }
+        if let Some(dir) = command.get_current_dir() {
+            tether.current_dir(dir);
+        }
+        tether.stdin(Stdio::piped()).stdout(file.try_clone().expect("a second handle")).stderr(file);
+        Process { tether: tether.spawn().expect("sh can be started"), log, pid }
+    }
+
+    /// Everything that it printed so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The last lines of the log.
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        if let Ok(pid) = std::fs::read_to_string(&self.pid) {
+            let _ = Command::new("kill").args(["-9", pid.trim()]).status();
+        }
+        self.stop();
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn stop(&mut self) {
+        drop(self.tether.stdin.take());
+        let _ = self.tether.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

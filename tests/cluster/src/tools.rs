@@ -1,0 +1,31 @@
+//! Where the binaries are.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use crate::{Output, workspace};
+
+/// The binaries of the test cluster, as `tools/get.sh` keeps them.
+#[derive(Clone, Debug)]
+pub struct Tools(PathBuf);
+
+impl Tools {
+    /// Finds them, and gets those that are missing.
+    ///
+    /// # Panics
+    /// Where one cannot be had, with what to do.
+    pub fn get() -> Tools {
+        static FOUND: OnceLock<PathBuf> = OnceLock::new();
+        let dir = FOUND.get_or_init(|| {
+            let script = workspace().join("tests/cluster/tools/get.sh");
+            let output = Output::of(&mut std::process::Command::new(script), None);
+            PathBuf::from(output.ok().trim())
+        });
+        Tools(dir.clone())
+    }
+
+    /// The path of a binary.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}

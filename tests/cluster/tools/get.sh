@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Makes sure that the binaries of the test cluster are there, and prints the folder that holds them.
+#
+# Each comes from the first of: KUBEBUILDER_ASSETS, the cache, the official release (its published checksum checked), a
+# build from its Go module (checksums in go.sum). The versions are those of the go.mod files beside this script.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+say() { printf '%4ds  %s\n' "$SECONDS" "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+version() { sed -nE "s|^require $1 v||p" "$2/go.mod"; }
+
+kubernetes=$(version k8s.io/kubernetes kubernetes)
+etcd=$(version go.etcd.io/etcd/server/v3 etcd)
+helm=$(version helm.sh/helm/v4 helm)
+case $(uname -m) in x86_64) arch=amd64 ;; aarch64 | arm64) arch=arm64 ;; *) die "no release for $(uname -m)" ;; esac
+dir=${GITWARD_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/gitward/tools}/kubernetes-$kubernetes-etcd-$etcd-helm-$helm
+mkdir -p "$dir"
+exec 9>"$dir/.lock"
+flock 9
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+missing() { [ ! -x "$dir/$1" ]; }
+keep() { chmod +x "$1" && mv "$1" "$dir/$2.new" && mv "$dir/$2.new" "$dir/$2"; }
+
+for name in kube-apiserver kube-controller-manager kubectl etcd helm; do
+  if missing $name && [ -n "${KUBEBUILDER_ASSETS:-}" ] && [ -x "$KUBEBUILDER_ASSETS/$name" ]; then
+    ln -sf "$KUBEBUILDER_ASSETS/$name" "$dir/$name"
+    say "$name: from KUBEBUILDER_ASSETS"
+  fi
+done
+
+fetch() { curl --fail --silent --location --connect-timeout 5 --retry 2 --output "$2" "$1"; }
+# check FILE SUM: whether the file has this SHA-256.
+check() { [ -n "$2" ] && echo "$2  $1" | sha256sum --check --status; }
+
+kubernetes_url=${KUBERNETES_RELEASES:-https://dl.k8s.io}/v$kubernetes/bin/linux/$arch
+etcd_url=${ETCD_RELEASES:-https://github.com/etcd-io/etcd/releases/download}/v$etcd
+helm_url=${HELM_RELEASES:-https://get.helm.sh}
+
+from_release() {
+  case $1 in
+  etcd)
+    fetch "$etcd_url/etcd-v$etcd-linux-$arch.tar.gz" "$work/etcd.tgz" && fetch "$etcd_url/SHA256SUMS" "$work/sums" &&
+      check "$work/etcd.tgz" "$(sed -n "s/  *etcd-v$etcd-linux-$arch.tar.gz$//p" "$work/sums")" &&
+      tar -xzf "$work/etcd.tgz" -C "$work" --strip-components=1 "etcd-v$etcd-linux-$arch/etcd"
+    ;;
+  helm)
+    fetch "$helm_url/helm-v$helm-linux-$arch.tar.gz" "$work/helm.tgz" &&
+      fetch "$helm_url/helm-v$helm-linux-$arch.tar.gz.sha256sum" "$work/sums" &&
+      check "$work/helm.tgz" "$(cut -d' ' -f1 "$work/sums")" &&
+      tar -xzf "$work/helm.tgz" -C "$work" --strip-components=1 "linux-$arch/helm"
+    ;;
+  *)
+    fetch "$kubernetes_url/$1" "$work/$1" && fetch "$kubernetes_url/$1.sha256" "$work/sums" &&
+      check "$work/$1" "$(cut -d' ' -f1 "$work/sums")"
+    ;;
+  esac
+}
+
+from_module() {
+  command -v go >/dev/null || die "$1 could not be downloaded, and there is no Go to build it: install Go (https://go.dev/dl), or set KUBEBUILDER_ASSETS to a folder that holds $1"
+  local stamp=k8s.io/component-base/version
+  local flags="-s -w -X $stamp.gitVersion=v$kubernetes -X $stamp.gitMajor=${kubernetes%%.*} -X $stamp.gitMinor=$(echo "$kubernetes" | cut -d. -f2)"
+  local module package
+  case $1 in
+  etcd) module=etcd package=go.etcd.io/etcd/server/v3 ;;
+  helm) module=helm package=helm.sh/helm/v4/cmd/helm ;;
+  *) module=kubernetes package=k8s.io/kubernetes/cmd/$1 ;;
+  esac
+  (cd $module && CGO_ENABLED=0 GOFLAGS=-mod=readonly go build -trimpath -ldflags="$flags" -o "$work/$1" "$package" >&2)
+}
+
+download=yes
+for name in kube-apiserver kube-controller-manager kubectl etcd helm; do
+  missing $name || continue
+  if [ $download = yes ] && command -v curl >/dev/null; then
+    say "$name: downloads the release"
+    if from_release $name; then
+      keep "$work/$name" $name
+      continue
+    fi
+    say "no release can be downloaded from here"
+    download=no
+  fi
+  say "$name: builds it from its Go module; the first takes some minutes"
+  from_module $name
+  keep "$work/$name" $name
+done
+say "the tools are in $dir"
+echo "$dir"
