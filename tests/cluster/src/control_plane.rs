@@ -9,6 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::process::Janitor;
 use crate::{Output, Process, Tools, eventually, keeps};
 
 /// The users: name, groups. The token of each is its name with `-token` behind it.
@@ -28,7 +29,8 @@ pub struct ControlPlane {
     _etcd: Process,
     tools: Tools,
     port: u16,
-    dir: Option<TempDir>,
+    dir: PathBuf,
+    janitor: Janitor,
 }
 
 impl ControlPlane {
@@ -38,26 +40,31 @@ impl ControlPlane {
     /// Where a part does not come up, with its log.
     pub fn start() -> ControlPlane {
         let tools = Tools::get();
-        let dir = TempDir::with_prefix("gitward-cluster-").expect("a temporary folder");
-        write_pki(dir.path());
+        let dir = TempDir::with_prefix("gitward-cluster-").expect("a temporary folder").keep();
+        let janitor = Janitor::of(&dir);
+        if keeps() {
+            janitor.keep();
+        }
+        write_pki(&dir);
         let [etcd_port, peer_port, port, manager_port] = free_ports();
-        let etcd = start_etcd(&tools, dir.path(), etcd_port, peer_port);
-        let api_server = start_api_server(&tools, dir.path(), etcd_port, port);
-        USERS.iter().for_each(|(user, _)| write_kubeconfig(dir.path(), port, user));
+        let etcd = start_etcd(&tools, &dir, etcd_port, peer_port);
+        let api_server = start_api_server(&tools, &dir, etcd_port, port);
+        USERS.iter().for_each(|(user, _)| write_kubeconfig(&dir, port, user));
         let ready = || {
-            let config = kubeconfig(dir.path(), "admin");
-            let answer = Output::of(kubectl(&tools, dir.path(), &config).args(["get", "--raw", "/readyz"]), None);
+            let config = kubeconfig(&dir, "admin");
+            let answer = Output::of(kubectl(&tools, &dir, &config).args(["get", "--raw", "/readyz"]), None);
             if answer.status == 0 { Ok(()) } else { Err(format!("{}\n{}", answer.stderr, api_server.log_tail())) }
         };
         eventually("the API server is ready", Duration::from_secs(120), ready);
-        let controller_manager = start_controller_manager(&tools, dir.path(), manager_port);
+        let controller_manager = start_controller_manager(&tools, &dir, manager_port);
         let cluster = ControlPlane {
             _controller_manager: controller_manager,
             _api_server: api_server,
             _etcd: etcd,
             tools,
             port,
-            dir: Some(dir),
+            dir,
+            janitor,
         };
         eventually("the default service account is there", Duration::from_secs(60), || {
             let answer = cluster.kubectl("admin", &["get", "serviceaccount", "default"]);
@@ -68,7 +75,7 @@ impl ControlPlane {
 
     /// The folder of logs and kubeconfigs.
     pub fn dir(&self) -> &Path {
-        self.dir.as_ref().map(TempDir::path).unwrap_or(Path::new("."))
+        &self.dir
     }
 
     /// The kubeconfig of a user.
@@ -110,12 +117,18 @@ impl ControlPlane {
     }
 }
 
+impl ControlPlane {
+    /// Leaves the logs and kubeconfigs where they are after the end, and says where.
+    pub fn keep_logs(&self) {
+        self.janitor.keep();
+        eprintln!("logs and kubeconfigs are kept in {}", self.dir.display());
+    }
+}
+
 impl Drop for ControlPlane {
     fn drop(&mut self) {
-        if let Some(dir) = self.dir.take()
-            && (std::thread::panicking() || keeps())
-        {
-            eprintln!("logs and kubeconfigs are kept in {}", dir.keep().display());
+        if std::thread::panicking() {
+            self.keep_logs();
         }
     }
 }

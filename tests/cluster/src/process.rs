@@ -9,6 +9,34 @@ use std::process::{Child, Command, Stdio};
 const TETHER: &str =
     r#"pid_file=$1; shift; "$@" </dev/null & echo $! >"$pid_file"; cat >/dev/null; kill $! 2>/dev/null; wait $!"#;
 
+/// Waits until we are gone, in whatever way, and removes a folder, unless it was marked to be kept.
+const JANITOR: &str = r#"cat >/dev/null; sleep 1; [ -e "$1/keep" ] || rm -rf "$1""#;
+
+/// Removes a folder after our end, also where nobody drops anything: a test's statics are never dropped.
+pub(crate) struct Janitor {
+    sh: Child,
+    dir: PathBuf,
+}
+
+impl Janitor {
+    pub(crate) fn of(dir: &Path) -> Janitor {
+        let mut sh = Command::new("sh");
+        sh.args(["-c", JANITOR, "sh"]).arg(dir).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        Janitor { sh: sh.spawn().expect("sh can be started"), dir: dir.to_owned() }
+    }
+
+    pub(crate) fn keep(&self) {
+        let _ = std::fs::write(self.dir.join("keep"), "");
+    }
+}
+
+impl Drop for Janitor {
+    fn drop(&mut self) {
+        drop(self.sh.stdin.take());
+        let _ = self.sh.wait();
+    }
+}
+
 /// A running program with its log.
 pub struct Process {
     tether: Child,

@@ -1,0 +1,91 @@
+//! What went around the guard is undone, and what was lost in a crash is caught up. Each with a control plane of its
+//! own: the others must not lose their guard.
+
+use gitward_test_cluster::eventually;
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, World, config_map, deployment};
+
+#[test]
+fn a_change_around_the_guard_is_undone_and_the_guard_is_put_back() {
+    let ns = "heal";
+    let mut world = World::start();
+    world.namespace(ns);
+    let repo = world.git.repo(ns);
+    repo.write("web.yaml", &deployment(ns, "web", 3));
+    repo.write("settings.yaml", &config_map(ns, "settings", "green"));
+    let commit = repo.push("The web shop");
+    world.follow(ns, &repo);
+    world.wait_applied(ns, &commit);
+
+    world.gitward.stop_guard();
+    let output = world.cluster.kubectl("dev", &["scale", "deployment/web", "--replicas=5", "-n", ns]);
+    assert!(output.refused().contains("failed calling webhook"), "a dead guard refuses: {}", output.stderr);
+
+    for (round, object, path, patch) in [
+        (1, "deployment/web", "/spec/replicas", r#"{"spec":{"replicas":7}}"#),
+        (2, "configmap/settings", "/data/color", r#"{"data":{"color":"red"}}"#),
+    ] {
+        let before = world.field(object, ns, path);
+        let webhook = world.field("validatingwebhookconfiguration/gitward", "", "/metadata/uid");
+        // Between the two the configuration may be back already: then the edit is refused, and tried again.
+        eventually(&format!("round {round}: the admin gets around the guard"), PATIENCE, || {
+            world.cluster.kubectl("admin", &["delete", "validatingwebhookconfiguration", "gitward"]).ok();
+            let edit = world.cluster.kubectl("admin", &["patch", object, "-n", ns, "--type=merge", "-p", patch]);
+            if edit.status == 0 { Ok(()) } else { Err(edit.stderr) }
+        });
+        world.wait_field(object, ns, path, &before);
+        eventually("the webhook configuration is back", PATIENCE, || {
+            let live = world.cluster.get(&["validatingwebhookconfiguration/gitward"]).unwrap_or_default();
+            let bundle = live.pointer("/webhooks/0/clientConfig/caBundle").and_then(Value::as_str);
+            if live["metadata"]["uid"] != webhook && bundle.is_some() { Ok(()) } else { Err(live.to_string()) }
+        });
+    }
+    world.gitward.start_guard();
+    let output = world.cluster.kubectl("dev", &["scale", "deployment/web", "--replicas=5", "-n", ns]);
+    assert!(output.refused().contains("is pinned to git"), "{}", output.stderr);
+    loosened_webhook_is_tightened(&world);
+    upgrade_goes_on(&world);
+    converges_after_a_crash(&mut world, &repo, ns);
+}
+
+/// A match condition that keeps the guard from being called, and a webhook that is gone.
+fn loosened_webhook_is_tightened(world: &World) {
+    let never = json!([
+        {"op": "add", "path": "/webhooks/0/matchConditions/-", "value": {"name": "never", "expression": "false"}},
+        {"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"},
+        {"op": "remove", "path": "/webhooks/2"},
+    ]);
+    let webhook = "validatingwebhookconfiguration/gitward";
+    let before = world.field(webhook, "", "/webhooks");
+    world.cluster.kubectl("admin", &["patch", webhook, "--type=json", "-p", &never.to_string()]).ok();
+    world.wait_field(webhook, "", "/webhooks", &before);
+}
+
+/// What the reconciler put back must not be in Helm's way.
+fn upgrade_goes_on(world: &World) {
+    let chart = gitward_test_cluster::workspace().join("charts/gitward").display().to_string();
+    let mut args = vec!["upgrade".to_owned(), "gitward".into(), chart, "-n".into(), "gitward-system".into()];
+    args.extend(world.gitward.values());
+    args.extend(["--set".to_owned(), "webhook.timeoutSeconds=4".to_owned()]);
+    world.cluster.helm(&args.iter().map(String::as_str).collect::<Vec<_>>()).ok();
+    let timeout = "/webhooks/0/timeoutSeconds";
+    world.wait_field("validatingwebhookconfiguration/gitward", "", timeout, &json!(4));
+    let bundle = world.field("validatingwebhookconfiguration/gitward", "", "/webhooks/0/clientConfig/caBundle");
+    assert!(bundle.as_str().is_some_and(|bundle| !bundle.is_empty()), "Helm leaves the caBundle alone");
+}
+
+/// While the reconciler is dead, git moves on and an object is edited and another deleted.
+fn converges_after_a_crash(world: &mut World, repo: &gitward_test_cluster::Repo, ns: &str) {
+    world.gitward.kill_reconciler();
+    world.cluster.kubectl("admin", &["delete", "validatingwebhookconfiguration", "gitward"]).ok();
+    world.cluster.kubectl("admin", &["delete", "deployment", "web", "-n", ns]).ok();
+    repo.write("new.yaml", &config_map(ns, "new", "green"));
+    repo.remove("settings.yaml");
+    let commit = repo.push("While nobody looked");
+    world.gitward.start_reconciler();
+    world.wait_applied(ns, &commit);
+    assert_eq!(world.field("deployment/web", ns, "/spec/replicas"), 3);
+    assert_eq!(world.field("configmap/new", ns, "/data/color"), "green");
+    assert!(world.cluster.get(&["configmap/settings", "-n", ns]).is_none(), "what it created before is not forgotten");
+}

@@ -1,0 +1,12 @@
+//! gitward's promises on a real control plane, one file per capability. They share one control plane, each test in a
+//! namespace of its own; what disturbs the others (a dead guard, a removed webhook) starts its own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod bad_input;
+mod guard;
+mod heal;
+mod rights;
+mod support;
+mod sync;
+mod system;
