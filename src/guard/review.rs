@@ -1,6 +1,5 @@
 //! One admission call, from its body to its answer.
 
-use axum::body::Bytes;
 use gitward_core::verdict::{Known, Request, ReviewError, Step, Verdict, judge, message};
 use jiff::Timestamp;
 
@@ -21,7 +20,7 @@ impl Reviewer {
     ///
     /// # Errors
     /// Where the body is no review.
-    pub(super) async fn answer(&self, body: &Bytes) -> Result<Vec<u8>, ReviewError> {
+    pub(super) async fn answer(&self, body: &[u8]) -> Result<Vec<u8>, ReviewError> {
         let request = Request::parse(body)?;
         let verdict = self.verdict(&request).await?;
         let sync = verdict.pin.as_ref().and_then(|pin| self.state.sync(pin));

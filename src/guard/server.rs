@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State as Shared};
+use axum::body::Body;
+use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
+use futures::StreamExt;
 use gitward_core::verdict::Identity;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
@@ -32,6 +32,8 @@ use crate::telemetry::{self, Readiness};
 
 /// Largest body: escaping makes a review of some 12 MB of a 1 MB object (tried).
 const MAX_BODY: usize = 20 << 20;
+/// How much of a larger body is read before the connection is given up.
+const DRAINED: usize = 4 * MAX_BODY;
 /// How many reviews are judged at a time; the others wait. Bounds the memory together with [`MAX_BODY`].
 const CONCURRENT: usize = 64;
 /// How long requests in flight may take after the process was asked to stop.
@@ -147,20 +149,14 @@ async fn first(mut receiver: watch::Receiver<Option<RustlsConfig>>) -> Result<Ru
 fn router(reviewer: Reviewer) -> Router {
     Router::new()
         .route("/review", post(review))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(GlobalConcurrencyLimitLayer::new(CONCURRENT))
         .with_state(Arc::new(reviewer))
 }
 
-async fn review(Shared(reviewer): Shared<Arc<Reviewer>>, body: Result<Bytes, BytesRejection>) -> Response {
-    let body = match body {
+async fn review(Shared(reviewer): Shared<Arc<Reviewer>>, body: Body) -> Response {
+    let body = match read(body).await {
         Ok(body) => body,
-        Err(rejection) => {
-            let status = rejection.status();
-            let text = match status {
-                StatusCode::PAYLOAD_TOO_LARGE => format!("a review may have {MAX_BODY} bytes at most\n"),
-                _ => format!("the body could not be read: {}\n", rejection.body_text()),
-            };
+        Err((status, text)) => {
             warn!(%status, text, "a call without a verdict");
             return (status, text).into_response();
         }
@@ -172,4 +168,24 @@ async fn review(Shared(reviewer): Shared<Arc<Reviewer>>, body: Result<Bytes, Byt
             (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response()
         }
     }
+}
+
+/// Reads a body up to the limit. One that is larger is read on, up to a second limit, without being kept: a client
+/// that is still sending would see a broken connection instead of the answer.
+async fn read(body: Body) -> Result<Vec<u8>, (StatusCode, String)> {
+    let mut stream = body.into_data_stream();
+    let (mut kept, mut length) = (Vec::new(), 0_usize);
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|e| (StatusCode::BAD_REQUEST, format!("the body could not be read: {e}\n")))?;
+        length += chunk.len();
+        if length <= MAX_BODY {
+            kept.extend_from_slice(&chunk);
+        } else if length > DRAINED {
+            break;
+        }
+    }
+    if length > MAX_BODY {
+        return Err((StatusCode::PAYLOAD_TOO_LARGE, format!("a review may have {MAX_BODY} bytes at most\n")));
+    }
+    Ok(kept)
 }

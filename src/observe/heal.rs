@@ -138,7 +138,7 @@ impl Healer {
         let declared = known.declared.read()?;
         let applied = apply(&self.client, &known.kind, key, &declared).await?;
         let changed = match seen {
-            Seen::Changed(object) => version(object) != version(&applied),
+            Seen::Changed(object) => of(object) != of(&applied),
             Seen::Gone => version(&applied) != known.version,
         };
         self.pinned.settle(key, known.sync.clone(), known.kind.clone(), known.declared.clone(), &applied);

@@ -30,8 +30,9 @@ fn controllers_work_on_what_git_declares() {
     let commit = repo.push("No web any more");
     world.wait_applied("shop", &commit);
     eventually("the garbage collector removes the ReplicaSet and Pods", PATIENCE, || {
+        // Where nothing of several kinds is left, kubectl prints nothing at all.
         let left = shop(&["replicasets,pods", "-l", "app=web"]);
-        if left["items"] == json!([]) { Ok(()) } else { Err(left.to_string()) }
+        if left.is_null() { Ok(()) } else { Err(left.to_string()) }
     });
     assert_eq!(world.field("deployment/worker", "shop", "/spec/replicas"), 2);
     let metrics = world.gitward.reconciler_log();

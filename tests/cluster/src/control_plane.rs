@@ -55,7 +55,7 @@ impl ControlPlane {
             let answer = Output::of(kubectl(&tools, &dir, &config).args(["get", "--raw", "/readyz"]), None);
             if answer.status == 0 { Ok(()) } else { Err(format!("{}\n{}", answer.stderr, api_server.log_tail())) }
         };
-        eventually("the API server is ready", Duration::from_secs(120), ready);
+        eventually("the API server is ready", Duration::from_secs(60), ready);
         let controller_manager = start_controller_manager(&tools, &dir, manager_port);
         let cluster = ControlPlane {
             _controller_manager: controller_manager,
@@ -107,6 +107,33 @@ impl ControlPlane {
         let output = self.kubectl("admin", &[&["get", "-o", "json", "--ignore-not-found"], args].concat());
         let text = output.ok();
         if text.trim().is_empty() { None } else { Some(serde_json::from_str(text).expect("kubectl prints JSON")) }
+    }
+
+    /// Does something as admin in the moment between the removal of the webhook configuration and its return. The moment is
+    /// short: both are tried side by side until it was hit. Returns how often the configuration was removed.
+    ///
+    /// # Panics
+    /// Where it never is.
+    pub fn around_the_guard(&self, args: &[&str]) -> u32 {
+        const EDITS: u64 = 4;
+        for round in 1..=100 {
+            let hit = std::thread::scope(|scope| {
+                let edits: Vec<_> = (0..EDITS)
+                    .map(|n| {
+                        scope.spawn(move || {
+                            std::thread::sleep(Duration::from_millis(10 * n));
+                            self.kubectl("admin", args).status == 0
+                        })
+                    })
+                    .collect();
+                self.kubectl("admin", &["delete", "validatingwebhookconfiguration", "gitward", "--wait=false"]);
+                edits.into_iter().any(|edit| edit.join().unwrap_or(false))
+            });
+            if hit {
+                return round;
+            }
+        }
+        panic!("the webhook configuration was always back before the edit");
     }
 
     /// Runs helm as admin.
@@ -184,7 +211,9 @@ fn write_pki(dir: &Path) {
     write(&dir.join("ca.crt"), &ca_certificate.pem());
     write(&dir.join("apiserver.crt"), &certificate.pem());
     write(&dir.join("apiserver.key"), &key.serialize_pem());
-    write(&dir.join("accounts.key"), &KeyPair::generate().expect("a key").serialize_pem());
+    let accounts = KeyPair::generate().expect("a key");
+    write(&dir.join("accounts.key"), &accounts.serialize_pem());
+    write(&dir.join("accounts.pub"), &accounts.public_key_pem());
     let tokens: String =
         USERS.iter().map(|(user, groups)| format!("{user}-token,{user},{user},\"{groups}\"\n")).collect();
     write(&dir.join("tokens.csv"), &tokens);
@@ -217,7 +246,7 @@ fn start_api_server(tools: &Tools, dir: &Path, etcd_port: u16, port: u16) -> Pro
         format!("--tls-private-key-file={}", file("apiserver.key")),
         format!("--cert-dir={}", file("generated")),
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-        format!("--service-account-key-file={}", file("accounts.key")),
+        format!("--service-account-key-file={}", file("accounts.pub")),
         format!("--service-account-signing-key-file={}", file("accounts.key")),
     ]);
     Process::start(dir, "kube-apiserver", &server)

@@ -145,7 +145,11 @@ impl Repo {
 
 fn run_git(dir: &Path, args: &[&str]) -> String {
     let mut git = Command::new("git");
-    git.current_dir(dir).args(args).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+    git.current_dir(dir)
+        .args(args)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env_remove("GIT_SSL_CAINFO");
     for who in ["AUTHOR", "COMMITTER"] {
         git.env(format!("GIT_{who}_NAME"), "Sam").env(format!("GIT_{who}_EMAIL"), "sam@example.com");
     }

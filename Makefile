@@ -1,0 +1,23 @@
+# make demo    the whole story on a real control plane
+# make test    everything that has to hold before a commit lands
+
+.PHONY: demo test tools crds lint
+
+demo: tools
+	cargo build --quiet --bin gitward
+	cargo run --quiet --example demo
+
+test: tools lint
+	cargo test --workspace --all-targets
+
+tools:
+	@tests/cluster/tools/get.sh >/dev/null
+
+lint: tools
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+	"$$(tests/cluster/tools/get.sh 2>/dev/null)/helm" lint --strict --quiet charts/gitward
+
+# The CRDs of the chart, from the types in src/api.
+crds:
+	cargo run --quiet -- crds > charts/gitward/crds/gitward.yaml
