@@ -1,5 +1,7 @@
 //! `gitward check` gives the guard's verdict offline.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

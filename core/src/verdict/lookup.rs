@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use super::Step;
 use crate::names;
 
 /// A live object that a verdict depends on.
@@ -52,11 +51,8 @@ impl Known {
         self.0.push((wanted, found));
     }
 
-    pub(super) fn get(&self, wanted: Wanted) -> Result<&Found, Step> {
-        match self.0.iter().find(|(known, _)| *known == wanted) {
-            Some((_, found)) => Ok(found),
-            None => Err(Step::Need(wanted)),
-        }
+    pub(super) fn get(&self, wanted: &Wanted) -> Option<&Found> {
+        self.0.iter().find(|(known, _)| known == wanted).map(|(_, found)| found)
     }
 }
 

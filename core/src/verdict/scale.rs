@@ -23,11 +23,11 @@ pub(super) fn judge(request: &Request<'_>, objects: &Objects, who: Who, policy: 
     let change = Change { path, before: before.as_ref(), after: after.as_ref() };
     let mut wanted = scaled(request, objects);
     for depth in 0..MAX_OWNERS {
-        let live = match known.get(wanted.clone()) {
-            Err(need) => return need,
-            Ok(Found::Object(live)) => live,
-            Ok(Found::Absent) => break,
-            Ok(Found::Failed(why)) => return done(failed(&wanted, why, who, policy)),
+        let live = match known.get(&wanted) {
+            None => return Step::Need(wanted),
+            Some(Found::Object(live)) => live,
+            Some(Found::Absent) => break,
+            Some(Found::Failed(why)) => return done(failed(&wanted, why, who, policy)),
         };
         let kind = live.get("kind").and_then(Value::as_str).unwrap_or_default();
         let owned = Owned::read(live, &wanted.group, kind);

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::Janitor;
-use crate::{Output, Process, Tools, eventually, keeps};
+use crate::{Output, Process, Tools, Watch, eventually, keeps};
 
 /// The users: name, groups. The token of each is its name with `-token` behind it.
 const USERS: [(&str, &str); 5] = [
@@ -134,6 +134,13 @@ impl ControlPlane {
             }
         }
         panic!("the webhook configuration was always back before the edit");
+    }
+
+    /// Watches as admin: `kubectl get --watch` with more arguments.
+    pub fn watch(&self, args: &[&str]) -> Watch {
+        let mut kubectl = kubectl(&self.tools, &self.dir, &self.kubeconfig("admin"));
+        kubectl.args(["get", "--watch"]).args(args);
+        Watch::start(kubectl)
     }
 
     /// Runs helm as admin.

@@ -18,10 +18,12 @@ use tokio::runtime::Runtime;
 
 use crate::Output;
 use crate::control_plane::free_ports;
+use crate::process::Janitor;
 
 /// A git server. Ends with the value.
 pub struct GitServer {
-    dir: TempDir,
+    dir: PathBuf,
+    _janitor: Janitor,
     port: u16,
     ca: String,
     runtime: Option<Runtime>,
@@ -33,13 +35,14 @@ impl GitServer {
     /// # Panics
     /// Where it cannot be started.
     pub fn start() -> GitServer {
-        let dir = TempDir::with_prefix("gitward-git-").expect("a temporary folder");
+        let dir = TempDir::with_prefix("gitward-git-").expect("a temporary folder").keep();
+        let janitor = Janitor::of(&dir);
         let (ca, config) = tls();
         let [port] = free_ports();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let root = Arc::new(dir.path().join("served"));
+        let root = Arc::new(dir.join("served"));
         std::fs::create_dir_all(&*root).expect("the folder can be made");
-        std::fs::write(dir.path().join("ca.crt"), &ca).expect("the authority can be written");
+        std::fs::write(dir.join("ca.crt"), &ca).expect("the authority can be written");
         let router = Router::new().fallback(serve).layer(DefaultBodyLimit::disable()).with_state(root);
         let runtime = Runtime::new().expect("a runtime");
         runtime.spawn(async move {
@@ -48,7 +51,7 @@ impl GitServer {
         });
         let connects = || std::net::TcpStream::connect(address).map(drop).map_err(|error| error.to_string());
         crate::eventually("the git server listens", std::time::Duration::from_secs(10), connects);
-        GitServer { dir, port, ca, runtime: Some(runtime) }
+        GitServer { dir, _janitor: janitor, port, ca, runtime: Some(runtime) }
     }
 
     /// The authority of its certificate, as PEM.
@@ -68,15 +71,15 @@ impl GitServer {
     /// # Panics
     /// Where git fails.
     pub fn repo(&self, name: &str) -> Repo {
-        let bare = self.dir.path().join("served").join(name);
-        let work = self.dir.path().join("work").join(name);
+        let bare = self.dir.join("served").join(name);
+        let work = self.dir.join("work").join(name);
         let text = |path: &Path| path.display().to_string();
-        run_git(self.dir.path(), &["init", "--quiet", "--bare", "--initial-branch=main", &text(&bare)]);
+        run_git(&self.dir, &["init", "--quiet", "--bare", "--initial-branch=main", &text(&bare)]);
         run_git(&bare, &["config", "http.receivepack", "true"]);
         let url = format!("https://127.0.0.1:{}/{name}", self.port);
-        run_git(self.dir.path(), &["init", "--quiet", "--initial-branch=main", &text(&work)]);
+        run_git(&self.dir, &["init", "--quiet", "--initial-branch=main", &text(&work)]);
         run_git(&work, &["remote", "add", "origin", &url]);
-        run_git(&work, &["config", "http.sslCAInfo", &text(&self.dir.path().join("ca.crt"))]);
+        run_git(&work, &["config", "http.sslCAInfo", &text(&self.dir.join("ca.crt"))]);
         Repo { bare, work, url }
     }
 }

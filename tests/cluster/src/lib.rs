@@ -10,6 +10,7 @@ mod gitward;
 mod output;
 mod process;
 mod tools;
+mod watch;
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ pub use gitward::Gitward;
 pub use output::Output;
 pub use process::Process;
 pub use tools::Tools;
+pub use watch::Watch;
 
 /// The root of the workspace.
 pub fn workspace() -> std::path::PathBuf {

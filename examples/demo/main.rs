@@ -1,0 +1,53 @@
+//! `make demo`: gitward's main job, told step by step on a real control plane. Each step shows the real command, what
+//! it really printed and the time it took, and checks what it shows: one that does not hold ends the demo.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod narrator;
+mod story;
+
+use std::process::ExitCode;
+
+use gitward_test_cluster::{ControlPlane, GitServer, Gitward};
+use narrator::Narrator;
+
+fn main() -> ExitCode {
+    let told = std::panic::catch_unwind(tell);
+    match told {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => {
+            eprintln!("\nThe step above does not hold: the demo ends here.");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tell() {
+    let narrator = Narrator::new();
+    let cluster = narrator.wait("starts etcd, kube-apiserver and kube-controller-manager", ControlPlane::start);
+    let binary = binary();
+    let mut gitward =
+        narrator.wait("helm install gitward, guard and reconciler started", || Gitward::install(&cluster, &binary));
+    let git = GitServer::start();
+    story::tell(&narrator, &cluster, &mut gitward, &git);
+    if std::env::var_os("KEEP").is_some_and(|keep| keep == "1") {
+        println!("\nIt stays until you press Enter. In another terminal:");
+        println!("  export KUBECONFIG={}   # the cluster's admin", cluster.kubeconfig("admin").display());
+        println!(
+            "  export KUBECONFIG={}   # dev, who is admin of the namespace shop",
+            cluster.kubeconfig("dev").display()
+        );
+        let _ = std::io::stdin().read_line(&mut String::new());
+    }
+    narrator.wait("gitward is stopped", move || drop((gitward, git)));
+    narrator.wait("the control plane is torn down", move || drop(cluster));
+}
+
+/// The program, built beside this example.
+fn binary() -> std::path::PathBuf {
+    let example = std::env::current_exe().expect("a path");
+    let profile = example.parent().and_then(|examples| examples.parent()).expect("target/<profile>/examples");
+    let binary = profile.join("gitward");
+    assert!(binary.exists(), "{} is missing: run `make demo`, which builds it", binary.display());
+    binary
+}
