@@ -12,6 +12,11 @@ use gitward_test_cluster::{ControlPlane, GitServer, Gitward};
 use narrator::Narrator;
 
 fn main() -> ExitCode {
+    // A step that does not hold is a panic with what it saw; where in the demo's own code is of no use to a reader.
+    std::panic::set_hook(Box::new(|info| {
+        let text = info.payload().downcast_ref::<String>().map(String::as_str);
+        eprintln!("\n{}", text.or_else(|| info.payload().downcast_ref().copied()).unwrap_or("a step failed"));
+    }));
     let told = std::panic::catch_unwind(tell);
     match told {
         Ok(()) => ExitCode::SUCCESS,

@@ -165,13 +165,15 @@ impl Story<'_> {
         let pushes = (0..ROUNDS).map(push).collect();
         self.narrator.say(&format!("from push to applied, polled every second: {}", median_and_worst(pushes)));
 
-        let columns = "jsonpath={.metadata.name} {.data.color}{'\\n'}";
-        let objects = self.cluster.watch(&["configmaps", "-n", "shop", "-o", columns]);
+        let columns = "custom-columns=NAME:.metadata.name,COLOR:.data.color";
+        let objects = self.cluster.watch(&["configmaps", "-n", "shop", "--no-headers", "-o", columns]);
+        let is = |line: &str, name: &str, color: &str| line.split_whitespace().eq([name, color]);
+        objects.wait("the last of them", PATIENCE, |line| line.starts_with("round-9 "));
         let heal = |round: u32| {
             let name = format!("round-{round}");
             self.forge(&["patch", "configmap", &name, "-n", "shop", "-p", r#"{"data":{"color":"red"}}"#]);
-            let edited = objects.wait("the edit", PATIENCE, |line| line == format!("{name} red"));
-            objects.wait("the edit is undone", PATIENCE, |line| line == format!("{name} green")) - edited
+            let edited = objects.wait("the edit", PATIENCE, |line| is(line, &name, "red"));
+            objects.wait("the edit is undone", PATIENCE, |line| is(line, &name, "green")) - edited
         };
         let heals = (0..ROUNDS).map(heal).collect();
         self.narrator.say(&format!("from edit to healed, as a watch sees it: {}", median_and_worst(heals)));
