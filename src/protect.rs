@@ -11,6 +11,7 @@ use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -23,6 +24,9 @@ use crate::kubernetes::{MANAGER, describe};
 
 /// The field manager under which Helm applies.
 const HELM: &str = "helm";
+/// The ClusterRole of the chart that owns the webhook configuration. `helm uninstall` deletes the configuration first,
+/// and the reconciler puts it back: it goes for good with this role, by the garbage collector, and nobody is locked out.
+const OWNER: &str = "gitward-guard";
 /// The key of the copy's ConfigMap.
 const COPY: &str = "webhook.yaml";
 /// Certificates are looked at this often, whether or not anything happens.
@@ -121,7 +125,9 @@ async fn keep_webhook(client: &Client, protect: &Protect, bundle: &str) -> Resul
         info!(webhook = name, was_missing = before.is_none(), "put the webhook configuration back");
     }
     remove_additions(&api, name, &copy, put_back).await?;
-    let patch = ca_patch(&copy, name, bundle);
+    let roles: Api<ClusterRole> = Api::all(client.clone());
+    let owner = roles.get_metadata_opt(OWNER).await?.and_then(|role| role.metadata.uid);
+    let patch = own_patch(&copy, name, bundle, owner);
     api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await?;
     Ok(())
 }
@@ -159,15 +165,18 @@ fn webhooks_of(copy: &Value) -> impl Iterator<Item = &Value> {
     copy.get("webhooks").and_then(Value::as_array).into_iter().flatten()
 }
 
-/// The one field that is gitward's, for every webhook of the copy.
-fn ca_patch(copy: &Value, name: &str, bundle: &str) -> Value {
+/// The fields that are gitward's: `caBundle` of every webhook of the copy, and the owner.
+fn own_patch(copy: &Value, name: &str, bundle: &str, owner: Option<String>) -> Value {
     let bundle = k8s_openapi::ByteString(bundle.as_bytes().to_vec());
     let webhooks: Vec<Value> =
         webhooks_of(copy).map(|w| json!({"name": w["name"], "clientConfig": {"caBundle": bundle}})).collect();
+    let role =
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "name": OWNER, "uid": owner});
+    let owners = if owner.is_some() { vec![role] } else { Vec::new() };
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingWebhookConfiguration",
-        "metadata": {"name": name},
+        "metadata": {"name": name, "ownerReferences": owners},
         "webhooks": webhooks,
     })
 }

@@ -36,13 +36,16 @@ fn tell() {
     let git = GitServer::start();
     story::tell(&narrator, &cluster, &mut gitward, &git);
     if std::env::var_os("KEEP").is_some_and(|keep| keep == "1") {
-        println!("\nIt stays until you press Enter. In another terminal:");
+        println!("\nIt stays until you press Enter, or end the demo. In another terminal:");
         println!("  export KUBECONFIG={}   # the cluster's admin", cluster.kubeconfig("admin").display());
         println!(
             "  export KUBECONFIG={}   # dev, who is admin of the namespace shop",
             cluster.kubeconfig("dev").display()
         );
-        let _ = std::io::stdin().read_line(&mut String::new());
+        // Where there is no terminal nobody can press a key: it stays until it is ended.
+        while matches!(std::io::stdin().read_line(&mut String::new()), Ok(0)) {
+            std::thread::park();
+        }
     }
     narrator.wait("gitward is stopped", move || drop((gitward, git)));
     narrator.wait("the control plane is torn down", move || drop(cluster));

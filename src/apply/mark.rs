@@ -2,7 +2,7 @@
 
 use gitward_core::names;
 use gitward_core::plan::ObjectKey;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// What an object is marked with.
 pub struct Marks<'a> {
@@ -16,42 +16,39 @@ pub struct Marks<'a> {
 
 /// Marks a declared object. `key` is its identity with the namespace it goes to.
 pub fn mark(object: &mut Value, key: &ObjectKey, marks: &Marks<'_>) {
-    let metadata = child(object, "metadata");
-    if !key.namespace.is_empty() {
-        metadata.insert("namespace".to_owned(), json!(key.namespace));
-    }
     let holds = matches!(
         (key.group.as_str(), key.kind.as_str()),
         ("", "Namespace") | ("apiextensions.k8s.io", "CustomResourceDefinition")
     );
-    let labels = entry(metadata, "labels");
-    labels.insert(names::SYNC_NAMESPACE.to_owned(), json!(marks.sync_namespace));
-    labels.insert(names::SYNC_NAME.to_owned(), json!(marks.sync_name));
+    let mut patch = json!({"metadata": {
+        "labels": {names::SYNC_NAMESPACE: marks.sync_namespace, names::SYNC_NAME: marks.sync_name},
+        "annotations": {names::PINNED_ID: key.to_string(), names::ORIGIN: marks.origin},
+    }});
     if holds {
-        labels.insert(names::GUARDED.to_owned(), json!("true"));
+        patch["metadata"]["labels"][names::GUARDED] = json!("true");
     }
-    let annotations = entry(metadata, "annotations");
-    annotations.insert(names::PINNED_ID.to_owned(), json!(key.to_string()));
-    annotations.insert(names::ORIGIN.to_owned(), json!(marks.origin));
+    if !key.namespace.is_empty() {
+        patch["metadata"]["namespace"] = json!(key.namespace);
+    }
+    json_patch::merge(object, &patch);
 }
 
-fn child<'a>(object: &'a mut Value, key: &str) -> &'a mut Map<String, Value> {
-    if !object.is_object() {
-        *object = Value::Object(Map::new());
-    }
-    match object {
-        Value::Object(map) => entry(map, key),
-        _ => unreachable!("it was made an object"),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn entry<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
-    let value = map.entry(key).or_insert_with(|| Value::Object(Map::new()));
-    if !value.is_object() {
-        *value = Value::Object(Map::new());
-    }
-    match value {
-        Value::Object(map) => map,
-        _ => unreachable!("it was made an object"),
+    #[test]
+    fn what_the_file_says_itself_is_kept_but_for_forged_marks() {
+        let key: ObjectKey = "/ConfigMap:shop/a".parse().unwrap();
+        let mut object = json!({"metadata": {"name": "a", "labels": {"x": "1", names::SYNC_NAME: "forged"}}});
+        mark(&mut object, &key, &Marks { sync_namespace: "gitward-system", sync_name: "shop", origin: "a.yaml:1" });
+        assert_eq!(
+            object["metadata"],
+            json!({
+                "name": "a", "namespace": "shop",
+                "labels": {"x": "1", names::SYNC_NAME: "shop", names::SYNC_NAMESPACE: "gitward-system"},
+                "annotations": {names::PINNED_ID: "/ConfigMap:shop/a", names::ORIGIN: "a.yaml:1"},
+            })
+        );
     }
 }

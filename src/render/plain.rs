@@ -1,6 +1,7 @@
 //! Plain manifests: YAML and JSON files, one or more documents each.
 
-use serde_json::Value;
+use k8s_openapi::ByteString;
+use serde_json::{Map, Value, json};
 use serde_saphyr::{Spanned, from_slice_multiple_with_options};
 
 use super::{Declared, Origin, RenderError};
@@ -58,6 +59,7 @@ fn flatten(mut value: Value, origin: Origin, objects: &mut Vec<Declared>) -> Res
     }
     text("/metadata/name").ok_or_else(|| no_object("it has no metadata.name"))?;
     strip(&mut value);
+    encode_string_data(&mut value);
     objects.push(Declared { object: value, origin });
     Ok(())
 }
@@ -69,6 +71,22 @@ fn strip(object: &mut Value) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         SERVER_SET.iter().for_each(|key| drop(metadata.remove(*key)));
     }
+}
+
+/// Writes a Secret's `stringData` as `data`, as the API server does. Left to it, the ownership of an applied object names
+/// fields that are never stored, and a change of the stored ones would be nobody's loss.
+fn encode_string_data(object: &mut Value) {
+    if object["apiVersion"] != "v1" || object["kind"] != "Secret" {
+        return;
+    }
+    let Some(Value::Object(texts)) = object.as_object_mut().and_then(|secret| secret.remove("stringData")) else {
+        return;
+    };
+    let encode = |text: &Value| text.as_str().map(|text| json!(ByteString(text.as_bytes().to_vec())));
+    // What is no text goes as it is: the API server's refusal names it.
+    let data: Map<String, Value> =
+        texts.iter().map(|(key, text)| (key.clone(), encode(text).unwrap_or_else(|| text.clone()))).collect();
+    json_patch::merge(object, &json!({"data": data}));
 }
 
 #[cfg(test)]
@@ -111,6 +129,14 @@ mod tests {
         assert_eq!(object["on"], true);
         assert_eq!(object["port"], 80);
         assert_eq!(object["text"], "80");
+    }
+
+    #[test]
+    fn the_texts_of_a_secret_are_encoded_and_win_over_its_data() {
+        let yaml = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: {a: eA==, b: eA==}\nstringData: {b: y}\n";
+        let object = rendered(yaml).unwrap().remove(0).object;
+        assert_eq!(object["data"], json!({"a": "eA==", "b": "eQ=="}));
+        assert_eq!(object["stringData"], Value::Null);
     }
 
     #[test]

@@ -41,7 +41,9 @@ fn a_change_around_the_guard_is_undone_and_the_guard_is_put_back() {
     assert!(output.refused().contains("is pinned to git"), "{}", output.stderr);
     loosened_webhook_is_tightened(&world);
     upgrade_goes_on(&world);
+    secrets_are_healed_every_time(&world, &repo, ns);
     converges_after_a_crash(&mut world, &repo, ns);
+    uninstalling_leaves_no_lock_behind(&world, ns);
 }
 
 /// A cluster admin may forge the pod of the reconciler: a way around that remains, so what it changes is undone.
@@ -53,6 +55,38 @@ fn forged_identities_are_undone(world: &World, ns: &str) {
     world.wait_field("configmap/settings", ns, "/data/color", &json!("green"));
     world.cluster.kubectl("admin", &[&["delete", "configmap/settings", "-n", ns], &forged[..]].concat()).ok();
     world.wait_field("configmap/settings", ns, "/data/color", &json!("green"));
+}
+
+/// The same edit by the same manager twice: ownership looks the same the second time.
+fn secrets_are_healed_every_time(world: &World, repo: &gitward_test_cluster::Repo, ns: &str) {
+    let secret =
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: login, namespace: heal}\nstringData: {password: green}\n";
+    repo.write("login.yaml", secret);
+    let commit = repo.push("A login");
+    world.wait_applied(ns, &commit);
+    let forged = [
+        "--as=system:serviceaccount:gitward-system:gitward-reconciler",
+        "--as-user-extra=authentication.kubernetes.io/pod-name=forged",
+    ];
+    for _ in 0..2 {
+        let edit = ["patch", "secret/login", "-n", ns, "-p", r#"{"data":{"password":"cmVk"}}"#];
+        world.cluster.kubectl("admin", &[&edit[..], &forged].concat()).ok();
+        world.wait_field("secret/login", ns, "/data/password", &json!("Z3JlZW4="));
+    }
+    let log = world.gitward.reconciler_log();
+    assert!(!log.contains("green") && !log.contains("Z3JlZW4="), "no value of a Secret is logged");
+}
+
+/// After `helm uninstall` everybody may change everything again, and what was applied is still there.
+fn uninstalling_leaves_no_lock_behind(world: &World, ns: &str) {
+    world.cluster.helm(&["uninstall", "gitward", "-n", "gitward-system"]).ok();
+    eventually("the webhook configuration is gone for good", PATIENCE, || {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        let live = world.cluster.get(&["validatingwebhookconfiguration/gitward"]);
+        live.map_or(Ok(()), |live| Err(live["metadata"].to_string()))
+    });
+    assert_eq!(world.field("deployment/web", ns, "/spec/replicas"), 3);
+    world.cluster.kubectl("dev", &["label", "deployment/web", "free=again", "-n", ns]).ok();
 }
 
 /// A match condition that keeps the guard from being called, and a webhook that is gone.
