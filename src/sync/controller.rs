@@ -78,7 +78,8 @@ pub(super) struct Context {
     pub(super) pinned: Arc<Pinned>,
     pub(super) watches: Watches,
     pub(super) inventories: Inventories,
-    pub(super) fetching: AsyncMutex<()>,
+    /// One fetch of a repository at a time, by its URL.
+    turns: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
     progress: Mutex<HashMap<String, Progress>>,
 }
 
@@ -111,7 +112,7 @@ pub async fn run(
         inventories: Inventories::load(client.clone(), &config.namespace).await?,
         namespace: config.namespace.clone(),
         cache: config.cache,
-        fetching: AsyncMutex::default(),
+        turns: Mutex::default(),
         progress: Mutex::default(),
         pinned,
         client: client.clone(),
@@ -268,6 +269,11 @@ fn interval(sync: &GitSync) -> Duration {
 }
 
 impl Context {
+    /// The lock of a repository's cache.
+    pub(super) fn turn_at(&self, url: &str) -> Arc<AsyncMutex<()>> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(url.to_owned()).or_default().clone()
+    }
+
     fn progress_of(&self, sync: &GitSync) -> Progress {
         let all = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(name_of(sync).1).cloned().unwrap_or_default()

@@ -41,6 +41,9 @@ pub(crate) enum RunError {
     /// The inventory could not be stored: nothing may be created that it does not hold.
     #[error(transparent)]
     Inventory(#[from] inventory::InventoryError),
+    /// The server does not answer, or has very much to say.
+    #[error("repository {url}: the fetch is not through after {seconds} s; it goes on, and is looked at again")]
+    Slow { url: String, seconds: u64 },
     /// A task of the program ended.
     #[error("the fetch was interrupted")]
     Interrupted,
@@ -50,7 +53,9 @@ impl RunError {
     /// The reason of the condition: Flux' word, where it has one.
     fn reason(&self) -> &'static str {
         match self {
-            RunError::Source(_) | RunError::Secret { .. } | RunError::Interrupted => "ArtifactFailed",
+            RunError::Source(_) | RunError::Secret { .. } | RunError::Slow { .. } | RunError::Interrupted => {
+                "ArtifactFailed"
+            }
             RunError::Render(_) | RunError::Spool(_) => "BuildFailed",
             RunError::Plan(_) => "PruneFailed",
             RunError::Apply(_) | RunError::Inventory(_) => "ReconciliationFailed",

@@ -1,6 +1,7 @@
 //! One run of one GitSync, from fetch to prune.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, stream};
 use gitward_core::plan::{ObjectKey, Plan, plan};
@@ -19,6 +20,9 @@ use crate::kubernetes::describe;
 use crate::render::{self, Spool};
 use crate::source::{Credentials, File, Remote, Revision, fetch};
 
+/// How long a run waits for a repository. A fetch that takes longer goes on, and the next run finds what it brought;
+/// meanwhile other repositories have their turn.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How many objects of a stage are written at a time.
 const CONCURRENT: usize = 16;
 
@@ -30,14 +34,20 @@ pub(super) async fn get(ctx: &Context, sync: &GitSync) -> Result<(Revision, Vec<
         branch: source.reference.branch.clone(),
         credentials: credentials(ctx, sync).await?,
     };
-    let (cache, folder) = (ctx.cache.clone(), source.path.clone());
-    // One fetch at a time: two of one repository would write the same cache.
-    let _alone = ctx.fetching.lock().await;
-    let read = tokio::task::spawn_blocking(move || {
-        let (revision, tree) = fetch(&cache, &remote)?;
-        Ok((revision, tree.manifests(&folder)?))
-    });
-    read.await.map_err(|_| RunError::Interrupted)?
+    let (cache, folder, url) = (ctx.cache.clone(), source.path.clone(), remote.url.clone());
+    let turn = ctx.turn_at(&url);
+    let read = async {
+        let alone = turn.lock_owned().await;
+        let read = tokio::task::spawn_blocking(move || {
+            // Held until the fetch ends, not until somebody stops waiting for it: two would write the same cache.
+            let _alone = alone;
+            let (revision, tree) = fetch(&cache, &remote)?;
+            Ok((revision, tree.manifests(&folder)?))
+        });
+        read.await.map_err(|_| RunError::Interrupted)?
+    };
+    let waited = tokio::time::timeout(PATIENCE, read).await;
+    waited.unwrap_or_else(|_| Err(RunError::Slow { url, seconds: PATIENCE.as_secs() }))
 }
 
 async fn credentials(ctx: &Context, sync: &GitSync) -> Result<Credentials, RunError> {

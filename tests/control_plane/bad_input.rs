@@ -40,6 +40,19 @@ fn a_repository_that_cannot_be_reached_is_named() {
 }
 
 #[test]
+fn a_server_that_never_answers_is_reported_and_holds_up_nobody_else() {
+    let world = World::shared();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://127.0.0.1:{}/ops", silent.local_addr().unwrap().port());
+    world.apply("admin", &sync("silent", &url, json!({"source": {"url": url, "interval": "1s"}})));
+    let (_, repo) = followed("beside-silent");
+    repo.write("settings.yaml", &config_map("beside-silent", "settings", "blue"));
+    let commit = repo.push("Meanwhile");
+    world.wait_applied("beside-silent", &commit);
+    assert!(message(world, "silent", "ArtifactFailed").contains("not through after"));
+}
+
+#[test]
 fn a_server_of_an_unknown_authority_is_not_trusted() {
     let (world, ns) = (World::shared(), "untrusted");
     let repo = world.git.repo(ns);

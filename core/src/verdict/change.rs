@@ -74,8 +74,8 @@ fn pinned(
 ) -> Verdict {
     let kind = request.kind.kind.as_ref();
     let declared = ownership.old.declared();
-    let same_version = ownership.old.declared_version().is_some_and(|version| {
-        names::group_of(version) == request.kind.group && version.ends_with(request.kind.version.as_ref())
+    let same_version = ownership.old.declared_version().is_some_and(|declared| {
+        declared.split_once('/').unwrap_or(("", declared)) == (&*request.kind.group, &*request.kind.version)
     });
     let rule = Rule { who, declared: &declared, same_version, policy };
     let mut refused: Vec<Change<'_>> = changes.iter().filter(|change| !rule.allows(change)).cloned().collect();
