@@ -133,9 +133,10 @@ mod tests {
 
     #[test]
     fn the_texts_of_a_secret_are_encoded_and_win_over_its_data() {
-        let yaml = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: {a: eA==, b: eA==}\nstringData: {b: y}\n";
+        let yaml =
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: {a: eA==, b: eA==}\nstringData: {b: yellow}\n";
         let object = rendered(yaml).unwrap().remove(0).object;
-        assert_eq!(object["data"], json!({"a": "eA==", "b": "eQ=="}));
+        assert_eq!(object["data"], json!({"a": "eA==", "b": "eWVsbG93"}));
         assert_eq!(object["stringData"], Value::Null);
     }
 
