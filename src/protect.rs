@@ -48,6 +48,8 @@ pub struct Protect {
 enum ProtectError {
     #[error("ConfigMap {0} has no {COPY}: `helm upgrade` makes it again")]
     NoCopy(String),
+    #[error("the ClusterRole {OWNER} is missing: gitward is being uninstalled, or `helm upgrade` makes it again")]
+    NoOwner,
     #[error("{COPY} of ConfigMap {0} is no webhook configuration: {1}")]
     BadCopy(String, String),
     #[error("the webhook configuration: {}", describe(.0))]
@@ -114,9 +116,17 @@ async fn keep_webhook(client: &Client, protect: &Protect, bundle: &str) -> Resul
     let copy = copies.get_opt(&protect.copy).await?.and_then(|copy| copy.data?.remove(COPY));
     let text = copy.ok_or_else(|| ProtectError::NoCopy(protect.copy.clone()))?;
     let bad = |error: String| ProtectError::BadCopy(protect.copy.clone(), error);
-    let copy: Value = serde_saphyr::from_str(&text).map_err(|error| bad(error.to_string()))?;
-    let name =
-        copy.pointer("/metadata/name").and_then(Value::as_str).ok_or_else(|| bad("it has no name".to_owned()))?;
+    let mut copy: Value = serde_saphyr::from_str(&text).map_err(|error| bad(error.to_string()))?;
+    let name = copy.pointer("/metadata/name").and_then(Value::as_str).map(str::to_owned);
+    let name = name.ok_or_else(|| bad("it has no name".to_owned()))?;
+    let name = name.as_str();
+    // With the first write: between two of them Helm may take our rights away, and nobody would ever remove it.
+    let roles: Api<ClusterRole> = Api::all(client.clone());
+    let owner = roles.get_metadata_opt(OWNER).await?.and_then(|role| role.metadata.uid);
+    let owner = owner.ok_or(ProtectError::NoOwner)?;
+    let owners =
+        json!([{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "name": OWNER, "uid": owner}]);
+    copy["metadata"]["ownerReferences"] = owners.clone();
 
     let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
     let before = api.get_opt(name).await?;
@@ -125,9 +135,7 @@ async fn keep_webhook(client: &Client, protect: &Protect, bundle: &str) -> Resul
         info!(webhook = name, was_missing = before.is_none(), "put the webhook configuration back");
     }
     remove_additions(&api, name, &copy, put_back).await?;
-    let roles: Api<ClusterRole> = Api::all(client.clone());
-    let owner = roles.get_metadata_opt(OWNER).await?.and_then(|role| role.metadata.uid);
-    let patch = own_patch(&copy, name, bundle, owner);
+    let patch = own_patch(&copy, name, bundle, &owners);
     api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await?;
     Ok(())
 }
@@ -166,13 +174,10 @@ fn webhooks_of(copy: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// The fields that are gitward's: `caBundle` of every webhook of the copy, and the owner.
-fn own_patch(copy: &Value, name: &str, bundle: &str, owner: Option<String>) -> Value {
+fn own_patch(copy: &Value, name: &str, bundle: &str, owners: &Value) -> Value {
     let bundle = k8s_openapi::ByteString(bundle.as_bytes().to_vec());
     let webhooks: Vec<Value> =
         webhooks_of(copy).map(|w| json!({"name": w["name"], "clientConfig": {"caBundle": bundle}})).collect();
-    let role =
-        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "name": OWNER, "uid": owner});
-    let owners = if owner.is_some() { vec![role] } else { Vec::new() };
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingWebhookConfiguration",

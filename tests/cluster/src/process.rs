@@ -6,11 +6,23 @@ use std::process::{Child, Command, Stdio};
 
 /// Holds a process by a pipe: when the other end closes, for whatever reason, the process is ended. A signal on our
 /// death would need `prctl`, and with it unsafe code.
-const TETHER: &str =
-    r#"pid_file=$1; shift; "$@" </dev/null & echo $! >"$pid_file"; cat >/dev/null; kill $! 2>/dev/null; wait $!"#;
+const TETHER: &str = r#"
+pid_file=$1; shift
+"$@" </dev/null & echo $! >"$pid_file"
+cat >/dev/null
+kill $! 2>/dev/null
+# An API server whose etcd is gone already never ends by itself.
+n=0; while kill -0 $! 2>/dev/null && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
+kill -9 $! 2>/dev/null
+wait $!
+"#;
 
 /// Waits until we are gone, in whatever way, and removes a folder, unless it was marked to be kept.
-const JANITOR: &str = r#"cat >/dev/null; sleep 1; [ -e "$1/keep" ] || rm -rf "$1""#;
+const JANITOR: &str = r#"
+cat >/dev/null
+# What ends beside us may still write for a moment.
+n=0; while [ -e "$1" ] && [ ! -e "$1/keep" ] && [ $n -lt 8 ]; do rm -rf "$1"; sleep 1; n=$((n + 1)); done
+"#;
 
 /// Removes a folder after our end, also where nobody drops anything: a test's statics are never dropped.
 pub(crate) struct Janitor {
