@@ -19,6 +19,8 @@ wait $!
 
 /// Waits until we are gone, in whatever way, and removes a folder, unless it was marked to be kept.
 const JANITOR: &str = r#"
+# Ctrl-C reaches everybody in the terminal; somebody has to clean up.
+trap "" INT TERM HUP
 cat >/dev/null
 # What ends beside us may still write for a moment.
 n=0; while [ -e "$1" ] && [ ! -e "$1/keep" ] && [ $n -lt 8 ]; do rm -rf "$1"; sleep 1; n=$((n + 1)); done
