@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 /// Holds a process by a pipe: when the other end closes, for whatever reason, the process is ended. A signal on our
 /// death would need `prctl`, and with it unsafe code.
 const TETHER: &str = r#"
+# A signal to everybody in the terminal ends the cat below, and with it the command.
+trap : INT TERM HUP
 pid_file=$1; shift
 "$@" </dev/null & echo $! >"$pid_file"
 cat >/dev/null
