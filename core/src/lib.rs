@@ -7,6 +7,7 @@
 //! May import: `serde`, `serde_json`, `thiserror`. Nothing else.
 
 pub mod fields;
+pub mod json;
 pub mod names;
 pub mod plan;
 pub mod verdict;

@@ -12,6 +12,8 @@ pub const PINNED_ID: &str = "gitward.dev/pinned-id";
 pub const ORIGIN: &str = "gitward.dev/origin";
 /// Label of a Namespace or CustomResourceDefinition that holds pinned objects.
 pub const GUARDED: &str = "gitward.dev/guarded";
+/// Label of a Namespace in which nothing may be created outside of git.
+pub const EXCLUSIVE: &str = "gitward.dev/exclusive";
 /// The field manager under which the reconciler applies what git declares.
 pub const MANAGER: &str = "gitward";
 

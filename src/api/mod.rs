@@ -11,7 +11,10 @@ pub use blockedchange::{BlockedChange, BlockedChangeSpec, BlockedField, BlockedO
 pub use gitsync::{
     DeletionPolicy, FailedObject, GitSync, GitSyncSpec, GitSyncStatus, Reference, SecretReference, Source,
 };
-pub use guardpolicy::{GuardMode, GuardPolicy, GuardPolicySpec};
+pub use guardpolicy::{
+    Callers, DeclarationOwner, DescendantAccess, Descendants, ExceptedKind, ExclusiveNamespaces, GuardMode,
+    GuardPolicy, GuardPolicySpec, Installers, OperatorPreset, OwnerPreset,
+};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use gitward_core::verdict::{Decision, Found, Identity, Known, Policy, Request, ReviewError, Step, Verdict, judge};
+use gitward_core::verdict::{Decision, Listed, Policy, Request, ReviewError, Verdict};
+use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -26,6 +27,9 @@ pub(super) struct Args {
     /// The service account that may write what git declares, in that namespace.
     #[arg(long, default_value = "gitward-reconciler")]
     reconciler_account: String,
+    /// The service account of the guard, in that namespace.
+    #[arg(long, default_value = "gitward-guard")]
+    guard_account: String,
     /// Files with one AdmissionReview each.
     #[arg(required = true)]
     reviews: Vec<PathBuf>,
@@ -39,6 +43,8 @@ enum CheckError {
     Parse(String, String),
     #[error("{0}: {1}")]
     Policy(String, InvalidPolicy),
+    #[error("{0}: there is no field {1} in a GuardPolicy")]
+    UnknownField(String, String),
     #[error("{0}: {1}")]
     Review(String, ReviewError),
     #[error("{0}: it takes a List of objects (kind: List, with items)")]
@@ -46,8 +52,8 @@ enum CheckError {
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    let identity = Identity::reconciler(&args.namespace, &args.reconciler_account);
-    let (policy, objects) = match prepare(args, identity) {
+    let built_in = Policy::built_in(&args.namespace, &args.reconciler_account, &args.guard_account);
+    let (policy, objects) = match prepare(args, built_in) {
         Ok(prepared) => prepared,
         Err(error) => return super::fail(&error),
     };
@@ -74,41 +80,44 @@ pub(super) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn prepare(args: &Args, identity: Identity) -> Result<(Policy, Value), CheckError> {
+fn prepare(args: &Args, built_in: Policy) -> Result<(Policy, Listed), CheckError> {
     let policy = match &args.policy {
-        None => Policy::built_in(identity),
+        None => built_in,
         Some(path) => {
             let value = yaml(path)?;
-            let spec = value.get("spec").cloned().unwrap_or_default();
-            let spec: GuardPolicySpec =
-                serde_json::from_value(spec).map_err(|error| CheckError::Parse(show(path), error.to_string()))?;
-            policy(&spec, identity).map_err(|error| CheckError::Policy(show(path), error))?
+            let spec = value.get("spec").cloned().unwrap_or_else(|| json!({}));
+            let parse_error = |error: serde_json::Error| CheckError::Parse(show(path), error.to_string());
+            let read: GuardPolicySpec = serde_json::from_value(spec.clone()).map_err(parse_error)?;
+            let known = serde_json::to_value(&read).map_err(parse_error)?;
+            if let Some(field) = unknown(&spec, &known, "spec") {
+                return Err(CheckError::UnknownField(show(path), field));
+            }
+            policy(&read, &built_in.own, &built_in.owner).map_err(|error| CheckError::Policy(show(path), error))?
         }
     };
-    let objects = match &args.objects {
-        None => json!({"items": []}),
-        Some(path) => yaml(path)?,
+    let Some(path) = &args.objects else { return Ok((policy, Listed::default())) };
+    let mut list = yaml(path)?;
+    let Some(Value::Array(items)) = list.get_mut("items").map(Value::take) else {
+        return Err(CheckError::NoList(show(path)));
     };
-    if !objects.get("items").is_some_and(Value::is_array) {
-        return Err(CheckError::NoList(args.objects.as_deref().map(show).unwrap_or_default()));
-    }
-    Ok((policy, objects))
+    let items = items.iter().filter_map(|item| to_raw_value(item).ok());
+    Ok((policy.clone(), Listed::new(items, &policy.owner)))
 }
 
-fn verdict(path: &Path, policy: &Policy, objects: &Value) -> Result<Verdict, CheckError> {
+fn verdict(path: &Path, policy: &Policy, objects: &Listed) -> Result<Verdict, CheckError> {
     let body = std::fs::read(path).map_err(|error| CheckError::Read(show(path), error))?;
     let failed = |error| CheckError::Review(show(path), error);
     let request = Request::parse(&body).map_err(failed)?;
-    let mut known = Known::default();
-    loop {
-        match judge(&request, policy, &known).map_err(failed)? {
-            Step::Done(verdict) => return Ok(*verdict),
-            Step::Need(wanted) => {
-                let found = Found::in_list(objects, &wanted);
-                known.add(wanted, found);
-            }
-        }
-    }
+    objects.judge(&request, policy).map_err(failed)
+}
+
+/// A field of a policy that gitward does not know: the API server would drop it with a warning.
+fn unknown(given: &Value, known: &Value, path: &str) -> Option<String> {
+    let map = given.as_object()?;
+    map.iter().find_map(|(key, value)| match known.get(key) {
+        None => Some(format!("{path}.{key}")),
+        Some(known) => unknown(value, known, &format!("{path}.{key}")),
+    })
 }
 
 fn yaml(path: &Path) -> Result<Value, CheckError> {

@@ -24,6 +24,9 @@ pub(super) struct Args {
     /// The service account that may write what git declares, in that namespace.
     #[arg(long, default_value = "gitward-reconciler")]
     reconciler_account: String,
+    /// The service account of the guard, in that namespace.
+    #[arg(long, default_value = "gitward-guard")]
+    guard_account: String,
 }
 
 pub(super) fn run(args: Args) -> ExitCode {
@@ -33,6 +36,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         namespace: args.namespace,
         tls_secret: args.tls_secret,
         reconciler_account: args.reconciler_account,
+        guard_account: args.guard_account,
     };
     serve(async |client| guard::run(client, config, asked_to_stop()).await)
 }

@@ -7,9 +7,10 @@
 
 mod answer;
 mod lookup;
+mod policy;
 mod review;
 mod server;
 mod state;
 
+pub use policy::{InvalidPolicy, policy};
 pub use server::{GuardConfig, GuardError, run};
-pub use state::{InvalidPolicy, policy};

@@ -25,7 +25,7 @@ impl Reviewer {
         let verdict = self.verdict(&request).await?;
         let sync = verdict.pin.as_ref().and_then(|pin| self.state.sync(pin));
         let message = message(&verdict, sync.as_ref());
-        if verdict.is_refusal() {
+        if verdict.is_recorded() {
             self.recorder.record(&request, &verdict, Timestamp::now());
         }
         let answer = Answer::new(&request.uid, &verdict, message.as_deref());
@@ -38,10 +38,7 @@ impl Reviewer {
         loop {
             match judge(request, &policy, &known)? {
                 Step::Done(verdict) => return Ok(*verdict),
-                Step::Need(wanted) => {
-                    let found = self.lookup.find(&wanted).await;
-                    known.add(wanted, found);
-                }
+                Step::Need(wanted) => self.lookup.find(wanted, &policy.owner, &mut known).await,
             }
         }
     }

@@ -13,7 +13,7 @@ use axum::routing::post;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use futures::StreamExt;
-use gitward_core::verdict::Identity;
+use gitward_core::verdict::Policy;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::Api;
@@ -52,6 +52,8 @@ pub struct GuardConfig {
     pub tls_secret: String,
     /// The service account that may write what git declares.
     pub reconciler_account: String,
+    /// The service account of the guard itself, which alone writes BlockedChanges.
+    pub guard_account: String,
 }
 
 /// Why the guard stopped.
@@ -78,11 +80,11 @@ pub async fn run(client: Client, config: GuardConfig, stop: impl Future<Output =
     let mut registry = Registry::default();
     let (recorder, refusals) = Recorder::new(&mut registry);
     let writer = tokio::spawn(Writer::new(client.clone(), config.namespace.clone()).run(refusals));
-    let gitops = Identity::reconciler(&config.namespace, &config.reconciler_account);
-    let state = State::follow(&client, gitops);
+    let built_in = Policy::built_in(&config.namespace, &config.reconciler_account, &config.guard_account);
+    let state = State::follow(&client, built_in);
     let readiness = Readiness::default();
     let observe = telemetry::serve(config.observe_listen, readiness.clone(), registry);
-    let reviewer = Reviewer { state: state.clone(), lookup: Lookup::new(client.clone()), recorder };
+    let reviewer = Reviewer { state: state.clone(), lookup: Lookup::cluster(client.clone()), recorder };
     let secrets = Api::namespaced(client, &config.namespace);
     let served = tokio::select! {
         served = serve(&config, secrets, reviewer, state, readiness, stop) => served,

@@ -3,42 +3,15 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::{StreamExt, TryStreamExt};
-use gitward_core::verdict::{Identity, Mode, Pattern, Pin, Policy, SyncInfo};
+use gitward_core::verdict::{Pin, Policy, SyncInfo};
 use kube::Client;
 use kube::api::Api;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
-use thiserror::Error;
 use tracing::{info, warn};
 
-use crate::api::{GitSync, GuardMode, GuardPolicy, GuardPolicySpec};
-
-/// A GuardPolicy that cannot be followed.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error(
-    "spec.allow[{index}] {pointer:?} is no JSON pointer: it begins with a slash and names a field, as in /metadata/labels/team"
-)]
-pub struct InvalidPolicy {
-    index: usize,
-    pointer: String,
-}
-
-/// The verdict's view of a GuardPolicy.
-///
-/// # Errors
-/// Where it cannot be followed; the CRD refuses most of what is wrong before.
-pub fn policy(spec: &GuardPolicySpec, gitops: Identity) -> Result<Policy, InvalidPolicy> {
-    let mode = match spec.mode {
-        GuardMode::Enforce => Mode::Enforce,
-        GuardMode::Warn => Mode::Warn,
-        GuardMode::Audit => Mode::Audit,
-    };
-    let parse = |(index, pointer): (usize, &String)| {
-        Pattern::parse(pointer).ok_or_else(|| InvalidPolicy { index, pointer: pointer.clone() })
-    };
-    let allow = spec.allow.iter().enumerate().map(parse).collect::<Result<_, _>>()?;
-    Ok(Policy { mode, allow, gitops })
-}
+use super::policy::policy;
+use crate::api::{GitSync, GuardPolicy};
 
 /// What the guard knows of the cluster.
 #[derive(Clone)]
@@ -64,8 +37,8 @@ impl State {
         })
     }
 
-    /// Starts to follow the cluster. `gitops` is the identity that may write what git declares.
-    pub(super) fn follow(client: &Client, gitops: Identity) -> State {
+    /// Starts to follow the cluster. `built_in` holds where there is no GuardPolicy.
+    pub(super) fn follow(client: &Client, built_in: Policy) -> State {
         let (syncs, writer) = reflector::store();
         let stream = watcher(Api::<GitSync>::all(client.clone()), watcher::Config::default()).default_backoff();
         tokio::spawn(reflector(writer, stream).for_each(|event| async {
@@ -73,7 +46,7 @@ impl State {
                 warn!(%error, "GitSyncs cannot be watched: refusals name no revision until they can");
             }
         }));
-        let built_in = Arc::new(Policy::built_in(gitops));
+        let built_in = Arc::new(built_in);
         let state = State { syncs, policy: Arc::new(RwLock::new(built_in.clone())) };
         tokio::spawn(follow_policy(client.clone(), built_in, state.policy.clone()));
         state
@@ -101,7 +74,7 @@ async fn follow_policy(client: Client, built_in: Arc<Policy>, current: Arc<RwLoc
             }
             Ok(Some(watcher::Event::Apply(found) | watcher::Event::InitApply(found))) => {
                 seen = true;
-                policy(&found.spec, built_in.gitops.clone()).map(Arc::new)
+                policy(&found.spec, &built_in.own, &built_in.owner).map(Arc::new)
             }
             Ok(Some(watcher::Event::InitDone)) if seen => continue,
             Ok(Some(watcher::Event::InitDone | watcher::Event::Delete(_))) => Ok(built_in.clone()),
@@ -116,17 +89,5 @@ async fn follow_policy(client: Client, built_in: Arc<Policy>, current: Arc<RwLoc
         });
         info!(mode = ?next.mode, allowed_fields = next.allow.len(), "follows the policy");
         *current.write().unwrap_or_else(PoisonError::into_inner) = next;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_invalid_pointer_is_named() {
-        let spec = GuardPolicySpec { allow: vec!["/a".into(), "spec".into()], ..GuardPolicySpec::default() };
-        let error = policy(&spec, Identity::reconciler("a", "b")).unwrap_err();
-        assert!(error.to_string().starts_with("spec.allow[1] \"spec\""), "{error}");
     }
 }

@@ -4,24 +4,19 @@
 //! versions. Two states with the same fingerprint need no healing.
 
 use gitward_core::fields::{Entry, entries};
-use serde_json::Value;
+use gitward_core::json::Json;
 
 /// The fingerprint of an object's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint([u8; 16]);
 
 /// Takes the fingerprint of an object.
-pub fn fingerprint(object: &Value) -> Fingerprint {
+pub fn fingerprint(object: Json<'_>) -> Fingerprint {
     let mut hasher = blake3::Hasher::new();
     let entries = entries(object);
     for entry in entries.iter().filter(|entry| entry.subresource.is_empty()) {
-        for part in [entry.manager, entry.operation, entry.api_version] {
-            hasher.update(&(part.len() as u64).to_le_bytes());
-            hasher.update(part.as_bytes());
-        }
-        for path in entry.fields.paths() {
-            hasher.update(path.to_string().as_bytes());
-            hasher.update(b"\n");
+        for part in [&*entry.manager, &*entry.operation, &*entry.api_version, entry.fields_text()] {
+            add(&mut hasher, part);
         }
         if entry.is_declaration() {
             add_declared(&mut hasher, object, entry);
@@ -32,23 +27,30 @@ pub fn fingerprint(object: &Value) -> Fingerprint {
     Fingerprint(short)
 }
 
+fn add(hasher: &mut blake3::Hasher, text: &str) {
+    hasher.update(&(text.len() as u64).to_le_bytes());
+    hasher.update(text.as_bytes());
+}
+
 /// The values of the top-level fields in which something is declared. Coarser than the declared fields themselves: an
 /// undeclared neighbour that changes costs one apply that changes nothing.
-fn add_declared(hasher: &mut blake3::Hasher, object: &Value, entry: &Entry<'_>) {
-    let Some(map) = object.as_object() else { return };
-    for (key, value) in map {
-        let watched = match key.as_str() {
-            "status" | "apiVersion" | "kind" => None,
+fn add_declared(hasher: &mut blake3::Hasher, object: Json<'_>, entry: &Entry<'_>) {
+    for (key, value) in object.members() {
+        match &*key {
+            "status" | "apiVersion" | "kind" => {}
             "metadata" => {
-                let parts = ["labels", "annotations", "finalizers", "ownerReferences"];
-                let parts: Vec<_> = parts.iter().filter_map(|part| value.get(part).map(|v| (part, v))).collect();
-                serde_json::to_vec(&parts).ok()
+                for part in ["labels", "annotations", "finalizers", "ownerReferences"] {
+                    if let Some(value) = value.get(part) {
+                        add(hasher, part);
+                        add(hasher, value.text());
+                    }
+                }
             }
-            key => entry.fields.at(&[key]).and_then(|_| serde_json::to_vec(value).ok()),
-        };
-        if let Some(bytes) = watched {
-            hasher.update(key.as_bytes());
-            hasher.update(&bytes);
+            key if !entry.fields().at(&[key]).is_empty() => {
+                add(hasher, key);
+                add(hasher, value.text());
+            }
+            _ => {}
         }
     }
 }
@@ -56,7 +58,12 @@ fn add_declared(hasher: &mut blake3::Hasher, object: &Value, entry: &Entry<'_>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::value::to_raw_value;
+    use serde_json::{Value, json};
+
+    fn fingerprint(object: &Value) -> Fingerprint {
+        super::fingerprint(Json::from(&*to_raw_value(object).unwrap()))
+    }
 
     fn object(replicas: i64, manager: &str) -> Value {
         json!({

@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gitward_core::fields::{FieldSet, diff, entries};
+use gitward_core::json::Json;
 use gitward_core::plan::ObjectKey;
 use kube::Client;
 use kube::api::DynamicObject;
 use kube::runtime::reflector::ObjectRef;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
+use serde_json::value::to_raw_value;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{info, warn};
 
@@ -168,11 +170,13 @@ fn is_news(object: &DynamicObject, known: &PinnedObject) -> bool {
 
 /// Which fields drifted, and through which manager.
 fn describe(drifted: &DynamicObject, applied: &DynamicObject) -> String {
-    let (from, to) =
-        (serde_json::to_value(drifted).unwrap_or_default(), serde_json::to_value(applied).unwrap_or_default());
+    let Ok((from, to)) = to_raw_value(drifted).and_then(|from| Ok((from, to_raw_value(applied)?))) else {
+        return "it drifted".to_owned();
+    };
+    let (from, to) = (Json::from(&*from), Json::from(&*to));
     let mut shape = FieldSet::default();
-    entries(&from).iter().chain(&entries(&to)).for_each(|entry| shape.merge(&entry.fields));
-    let fields: Vec<_> = diff(&from, &to, &shape)
+    entries(from).iter().chain(&entries(to)).for_each(|entry| shape.merge(&entry.fields()));
+    let fields: Vec<_> = diff(from, to, &shape)
         .iter()
         .filter(|change| !["status", "metadata"].iter().any(|key| change.path.is_under(&[key])) || is_text(change))
         .map(|change| change.path.dotted())

@@ -43,7 +43,9 @@ impl Refusal {
             decision: verdict.decision.as_str().to_owned(),
             fields: verdict.fields.iter().take(MOST_FIELDS).map(field).collect(),
             field_summary: summary(&verdict.fields),
-            git_sync: pin.map(|p| format!("{}/{}", p.sync_namespace, p.sync_name)).unwrap_or_default(),
+            git_sync: pin
+                .map(|p| format!("{}/{}", p.sync_namespace, p.sync_name).trim_start_matches('/').to_owned())
+                .unwrap_or_default(),
             origin: pin.map(|p| p.origin.clone()).unwrap_or_default(),
             count: 1,
             first_time: Time(now),
@@ -108,6 +110,8 @@ mod tests {
             fields: Vec::new(),
             subject: Subject { kind: "ClusterRole".into(), name: object.into(), ..Subject::default() },
             pin: None,
+            ancestor: None,
+            recorded: false,
             detail: None,
         };
         Refusal::new(&Request::parse(json.as_bytes()).unwrap(), &verdict, Timestamp::UNIX_EPOCH)

@@ -39,9 +39,13 @@ fn the_guard_reads_what_it_looks_up_and_writes_its_records_and_nothing_else() {
             assert!(!can(verb, resource, "gitward-guard"), "it may {verb} {resource}");
         }
     }
-    for (verb, resource) in
-        [("get", "secrets"), ("list", "secrets"), ("get", "configmaps"), ("list", "deployments.apps"), ("get", "pods")]
-    {
+    for (verb, resource) in [
+        ("get", "secrets"),
+        ("list", "secrets"),
+        ("get", "configmaps"),
+        ("list", "pods"),
+        ("watch", "deployments.apps"),
+    ] {
         assert!(!can(verb, resource, "gitward-guard"), "it may {verb} {resource}");
     }
 }

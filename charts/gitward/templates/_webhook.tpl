@@ -4,14 +4,30 @@ puts it back. Every field stands here, also those that have the default's value,
 It never holds caBundle, which the reconciler owns.
 */}}
 
-{{/* Everybody but the GitOps identity: the reconciler's account with a token bound to a pod. */}}
+{{/* Everybody but the GitOps identity: the reconciler's account, or that of the operator that the policy names, with a
+token bound to a pod. The same names as in core/src/verdict/owner.rs. */}}
 {{- define "gitward.notGitOps" -}}
-!(request.userInfo.username == 'system:serviceaccount:{{ .Release.Namespace }}:gitward-reconciler' && has(request.userInfo.extra) && 'authentication.kubernetes.io/pod-name' in request.userInfo.extra)
+{{- $owner := dig "owner" dict (.Values.guardPolicy | default dict) -}}
+{{- $accounts := list (printf "%s:gitward-reconciler" .Release.Namespace) -}}
+{{- if eq (dig "preset" "Gitward" $owner) "Flux" -}}
+{{- $namespace := dig "namespace" "flux-system" $owner -}}
+{{- $accounts = concat $accounts (list (printf "%s:kustomize-controller" $namespace) (printf "%s:helm-controller" $namespace)) -}}
+{{- else if eq (dig "preset" "Gitward" $owner) "ArgoCd" -}}
+{{- $accounts = append $accounts (printf "%s:argocd-application-controller" (dig "namespace" "argocd" $owner)) -}}
+{{- end -}}
+!(request.userInfo.username in ['system:serviceaccount:{{ $accounts | join "', 'system:serviceaccount:" }}'] && has(request.userInfo.extra) && 'authentication.kubernetes.io/pod-name' in request.userInfo.extra)
 {{- end }}
 
 {{/* The parts of Kubernetes: kube-system's accounts with a token of their own, and the components by certificate. */}}
 {{- define "gitward.system" -}}
-((request.userInfo.username.startsWith('system:serviceaccount:kube-system:') && has(request.userInfo.uid) && has(request.userInfo.extra) && 'authentication.kubernetes.io/credential-id' in request.userInfo.extra) || request.userInfo.username in ['system:kube-controller-manager', 'system:kube-scheduler', 'system:apiserver'] || request.userInfo.username.startsWith('system:node:'))
+((request.userInfo.username.startsWith('system:serviceaccount:kube-system:') && has(request.userInfo.uid) && has(request.userInfo.extra) && 'authentication.kubernetes.io/credential-id' in request.userInfo.extra) || request.userInfo.username in {{ include "gitward.systemUsers" . }} || request.userInfo.username.startsWith('system:node:'))
+{{- end }}
+
+{{/* The same names as in core/src/verdict/who.rs, and what the policy adds. */}}
+{{- define "gitward.systemUsers" -}}
+{{- $known := list "system:kube-controller-manager" "system:kube-scheduler" "system:apiserver" "system:cloud-controller-manager" "system:k3s-controller" "system:rke2-controller" "k3s-cloud-controller-manager" "rke2-cloud-controller-manager" -}}
+{{- $added := dig "callers" "system" list (.Values.guardPolicy | default dict) -}}
+['{{ concat $known $added | join "', '" }}']
 {{- end }}
 
 {{- define "gitward.people" -}}
@@ -39,6 +55,38 @@ clientConfig:
   {{- end }}
 {{- end }}
 
+{{/* What selects pinned objects: a list of an entry's name, its selector and a condition. With Argo CD the mark is an
+annotation, which no selector sees. */}}
+{{- define "gitward.marks" -}}
+{{- $preset := dig "owner" "preset" "Gitward" (.Values.guardPolicy | default dict) -}}
+{{- if eq $preset "Flux" }}
+- {name: pinned, label: kustomize.toolkit.fluxcd.io/name}
+- {name: pinned-helm, label: helm.toolkit.fluxcd.io/name}
+{{- else if eq $preset "ArgoCd" }}
+- {name: pinned, annotation: argocd.argoproj.io/tracking-id}
+- {name: pinned-instance, label: app.kubernetes.io/instance}
+{{- else }}
+- {name: pinned, label: gitward.dev/sync-name}
+{{- end }}
+{{- end }}
+
+{{- define "gitward.selectMark" -}}
+{{- if .label }}
+objectSelector:
+  matchExpressions: [{key: {{ .label }}, operator: Exists}]
+{{- else }}
+objectSelector: {}
+{{- end }}
+namespaceSelector: {}
+{{- end }}
+
+{{- define "gitward.markCondition" -}}
+{{- with .annotation }}
+- name: tracked
+  expression: "[object, oldObject].exists(o, o != null && has(o.metadata) && has(o.metadata.annotations) && '{{ . }}' in o.metadata.annotations)"
+{{- end }}
+{{- end }}
+
 {{- define "gitward.webhook" -}}
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingWebhookConfiguration
@@ -52,9 +100,10 @@ metadata:
     meta.helm.sh/release-name: {{ .Release.Name }}
     meta.helm.sh/release-namespace: {{ .Release.Namespace }}
 webhooks:
+  {{- range include "gitward.marks" . | fromYamlArray }}
   # People's changes of pinned objects, by any subresource.
-  - name: pinned.gitward.dev
-    {{- include "gitward.entry" . | nindent 4 }}
+  - name: {{ .name }}.gitward.dev
+    {{- include "gitward.entry" $ | nindent 4 }}
     failurePolicy: Fail
     rules:
       - apiGroups: ["*"]
@@ -62,14 +111,13 @@ webhooks:
         operations: [CREATE, UPDATE, DELETE]
         resources: ["*/*"]
         scope: "*"
-    objectSelector:
-      matchExpressions: [{key: gitward.dev/sync-name, operator: Exists}]
-    namespaceSelector: {}
+    {{- include "gitward.selectMark" . | nindent 4 }}
     matchConditions:
-      {{- include "gitward.people" . | nindent 6 }}
+      {{- include "gitward.people" $ | nindent 6 }}
+      {{- include "gitward.markCondition" . | nindent 6 }}
   # Changes of pinned objects by Kubernetes itself. It goes on where no guard answers; the reconciler heals.
-  - name: pinned-system.gitward.dev
-    {{- include "gitward.entry" . | nindent 4 }}
+  - name: {{ .name }}-system.gitward.dev
+    {{- include "gitward.entry" $ | nindent 4 }}
     failurePolicy: Ignore
     rules:
       - apiGroups: ["*"]
@@ -77,12 +125,13 @@ webhooks:
         operations: [UPDATE, DELETE]
         resources: ["*"]
         scope: "*"
-    objectSelector:
-      matchExpressions: [{key: gitward.dev/sync-name, operator: Exists}]
-    namespaceSelector: {}
+    {{- include "gitward.selectMark" . | nindent 4 }}
     matchConditions:
-      {{- include "gitward.systemOnly" . | nindent 6 }}
-  # A Scale has no labels: it is asked for by namespace, and the guard looks the scaled object up.
+      {{- include "gitward.systemOnly" $ | nindent 6 }}
+      {{- include "gitward.markCondition" . | nindent 6 }}
+  {{- end }}
+  # What belongs to pinned objects, or would if it were let in, and bears no label of gitward's: it is asked for by
+  # namespace, and the guard looks up what it belongs to.
   - name: children.gitward.dev
     {{- include "gitward.entry" . | nindent 4 }}
     failurePolicy: Fail
@@ -91,6 +140,41 @@ webhooks:
         apiVersions: ["*"]
         operations: [UPDATE]
         resources: ["*/scale"]
+        scope: Namespaced
+      - apiGroups: [""]
+        apiVersions: ["*"]
+        operations: [CREATE, UPDATE, DELETE, CONNECT]
+        resources: [pods, pods/*]
+        scope: Namespaced
+      - apiGroups: [""]
+        apiVersions: ["*"]
+        operations: [CREATE, UPDATE, DELETE]
+        resources: [bindings, endpoints, persistentvolumeclaims, persistentvolumeclaims/status, replicationcontrollers]
+        scope: Namespaced
+      - apiGroups: [apps]
+        apiVersions: ["*"]
+        operations: [CREATE, UPDATE, DELETE]
+        resources: [replicasets, replicasets/status, controllerrevisions]
+        scope: Namespaced
+      - apiGroups: [apps]
+        apiVersions: ["*"]
+        operations: [CREATE, UPDATE]
+        resources: [daemonsets, deployments, statefulsets]
+        scope: Namespaced
+      - apiGroups: [batch]
+        apiVersions: ["*"]
+        operations: [CREATE, UPDATE, DELETE]
+        resources: [jobs, jobs/status, cronjobs]
+        scope: Namespaced
+      - apiGroups: [discovery.k8s.io]
+        apiVersions: ["*"]
+        operations: [CREATE, UPDATE, DELETE]
+        resources: [endpointslices]
+        scope: Namespaced
+      - apiGroups: [autoscaling, autoscaling.k8s.io, keda.sh]
+        apiVersions: ["*"]
+        operations: [CREATE, UPDATE]
+        resources: [horizontalpodautoscalers, verticalpodautoscalers, scaledobjects]
         scope: Namespaced
     objectSelector: {}
     namespaceSelector:
@@ -112,10 +196,26 @@ webhooks:
       matchExpressions: [{key: gitward.dev/guarded, operator: Exists}]
     matchConditions:
       {{- include "gitward.systemOnly" . | nindent 6 }}
-  # Namespaces and CustomResourceDefinitions that hold pinned objects. By objectSelector, which looks at the old labels
-  # too: a namespaceSelector would not see the update that takes the label off.
-  - name: holders.gitward.dev
+  # Namespaces that are git's alone: nothing is created there by hand.
+  - name: exclusive.gitward.dev
     {{- include "gitward.entry" . | nindent 4 }}
+    failurePolicy: Fail
+    rules:
+      - apiGroups: ["*"]
+        apiVersions: ["*"]
+        operations: [CREATE, UPDATE, DELETE]
+        resources: ["*/*"]
+        scope: Namespaced
+    objectSelector: {}
+    namespaceSelector:
+      matchExpressions: [{key: gitward.dev/exclusive, operator: Exists}]
+    matchConditions:
+      {{- include "gitward.people" . | nindent 6 }}
+  {{- range $label := list "guarded" "exclusive" }}
+  # Namespaces and CustomResourceDefinitions that are {{ $label }}. By objectSelector, which looks at the old labels
+  # too: a namespaceSelector would not see the update that takes the label off.
+  - name: {{ $label }}-holders.gitward.dev
+    {{- include "gitward.entry" $ | nindent 4 }}
     failurePolicy: Fail
     rules:
       - apiGroups: [""]
@@ -123,14 +223,34 @@ webhooks:
         operations: [UPDATE, DELETE]
         resources: [namespaces, namespaces/*]
         scope: "*"
+      {{- if eq $label "guarded" }}
       - apiGroups: [apiextensions.k8s.io]
         apiVersions: ["*"]
         operations: [UPDATE, DELETE]
         resources: [customresourcedefinitions, customresourcedefinitions/*]
         scope: "*"
+      {{- end }}
     objectSelector:
-      matchExpressions: [{key: gitward.dev/guarded, operator: Exists}]
+      matchExpressions: [{key: gitward.dev/{{ $label }}, operator: Exists}]
+    namespaceSelector: {}
+    matchConditions:
+      {{- include "gitward.people" $ | nindent 6 }}
+  {{- end }}
+  # Roles that a pinned ClusterRole would take in. The labels of any ClusterRole may do so: it is not worth that none can
+  # be created while no guard answers.
+  - name: aggregation.gitward.dev
+    {{- include "gitward.entry" . | nindent 4 }}
+    failurePolicy: Ignore
+    rules:
+      - apiGroups: [rbac.authorization.k8s.io]
+        apiVersions: ["*"]
+        operations: [CREATE, UPDATE]
+        resources: [clusterroles]
+        scope: Cluster
+    objectSelector: {}
     namespaceSelector: {}
     matchConditions:
       {{- include "gitward.people" . | nindent 6 }}
+      - name: labelled
+        expression: has(object.metadata.labels)
 {{- end }}

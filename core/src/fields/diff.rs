@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
-
 use super::{FieldSet, Path, Segment};
+use crate::json::{Json, Members};
+
+/// How deep two objects are compared. Below, a difference is one change: a stack has an end, and an object that is
+/// nested deeper is none of Kubernetes' own.
+const DEEPEST: usize = 64;
 
 /// One difference. Where a whole map or list is new or gone, it is one change at the topmost path.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,9 +15,9 @@ pub struct Change<'a> {
     /// Where.
     pub path: Path,
     /// The value before; `None` where there was none.
-    pub before: Option<&'a Value>,
+    pub before: Option<Json<'a>>,
     /// The value after; `None` where there is none.
-    pub after: Option<&'a Value>,
+    pub after: Option<Json<'a>>,
 }
 
 /// The differences from `old` to `new`.
@@ -22,33 +25,62 @@ pub struct Change<'a> {
 /// `shape` is everything that any manager owns in either of them: it tells which maps and lists are atomic and by
 /// which keys a list is merged. A list that no manager knows is compared as a whole, and so are sets and the lists of
 /// a status, whose items have no life of their own. Labels and annotations are always compared key by key.
-pub fn diff<'a>(old: &'a Value, new: &'a Value, shape: &FieldSet) -> Vec<Change<'a>> {
-    let mut out = Vec::new();
-    walk(Path::default(), Some(old), Some(new), Some(shape), &mut out);
-    out
+pub fn diff<'a>(old: Json<'a>, new: Json<'a>, shape: &FieldSet<'_>) -> Vec<Change<'a>> {
+    let mut walk = Walk { out: Vec::new() };
+    walk.value(Path::default(), Some(old), Some(new), shape);
+    walk.out
 }
 
-fn walk<'a>(
-    path: Path,
-    old: Option<&'a Value>,
-    new: Option<&'a Value>,
-    shape: Option<&FieldSet>,
-    out: &mut Vec<Change<'a>>,
-) {
-    if old == new {
-        return;
+struct Walk<'a> {
+    out: Vec<Change<'a>>,
+}
+
+impl<'a> Walk<'a> {
+    fn value(&mut self, path: Path, old: Option<Json<'a>>, new: Option<Json<'a>>, shape: &FieldSet<'_>) {
+        if old == new {
+            return;
+        }
+        let whole = path.segments().len() >= DEEPEST || shape.is_leaf();
+        match (old, new) {
+            (Some(a), Some(b)) if !whole && a.is_object() && b.is_object() => self.maps(&path, Some(a), Some(b), shape),
+            (None, Some(b)) if b.is_object() && is_key_by_key(&path) => self.maps(&path, None, Some(b), shape),
+            (Some(a), None) if a.is_object() && is_key_by_key(&path) => self.maps(&path, Some(a), None, shape),
+            (Some(a), Some(b)) if !whole && a.is_array() && b.is_array() && self.lists(&path, a, b, shape) => {}
+            (Some(a), Some(b)) if a.same(b) => {}
+            (before, after) => self.out.push(Change { path, before, after }),
+        }
     }
-    let atomic = shape.is_some_and(FieldSet::is_leaf);
-    match (old, new) {
-        (Some(Value::Object(a)), Some(Value::Object(b))) if !atomic => maps(&path, Some(a), Some(b), shape, out),
-        (None, Some(Value::Object(b))) if is_key_by_key(&path) => maps(&path, None, Some(b), None, out),
-        (Some(Value::Object(a)), None) if is_key_by_key(&path) => maps(&path, Some(a), None, None, out),
-        (Some(Value::Array(a)), Some(Value::Array(b))) if !atomic => {
-            if !lists(&path, a, b, shape, out) {
-                out.push(Change { path, before: old, after: new });
+
+    fn maps(&mut self, path: &Path, old: Option<Json<'a>>, new: Option<Json<'a>>, shape: &FieldSet<'_>) {
+        let (old, new) = (old.map(Json::members).unwrap_or_default(), new.map(Json::members).unwrap_or_default());
+        let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+        for key in keys {
+            let of = |members: &Members<'a>| members.get(key.as_ref()).copied();
+            let (a, b) = (of(&old), of(&new));
+            if a != b {
+                let segment = Segment::Field(key.clone().into_owned());
+                let below = shape.child(&segment);
+                self.value(path.child(segment), a, b, &below);
             }
         }
-        _ => out.push(Change { path, before: old, after: new }),
+    }
+
+    /// Compares two lists item by item. `false` where that is not possible, or where only their order differs.
+    fn lists(&mut self, path: &Path, old: Json<'a>, new: Json<'a>, shape: &FieldSet<'_>) -> bool {
+        if path.is_under(&["status"]) {
+            return false;
+        }
+        let Some(keys) = shape.item_keys() else { return false };
+        let Some((a, b)) = name_items(old, &keys).zip(name_items(new, &keys)) else { return false };
+        let before = self.out.len();
+        let names: BTreeSet<&Segment> = a.keys().chain(b.keys()).collect();
+        for name in names {
+            let (a, b) = (a.get(name).copied(), b.get(name).copied());
+            if a != b {
+                self.value(path.child(name.clone()), a, b, &shape.child(name));
+            }
+        }
+        self.out.len() > before
     }
 }
 
@@ -58,48 +90,11 @@ fn is_key_by_key(path: &Path) -> bool {
     parent == "metadata" && (name == "labels" || name == "annotations")
 }
 
-fn maps<'a>(
-    path: &Path,
-    old: Option<&'a Map<String, Value>>,
-    new: Option<&'a Map<String, Value>>,
-    shape: Option<&FieldSet>,
-    out: &mut Vec<Change<'a>>,
-) {
-    let keys: BTreeSet<&String> = [old, new].into_iter().flatten().flat_map(Map::keys).collect();
-    for key in keys {
-        let (a, b) = (old.and_then(|map| map.get(key)), new.and_then(|map| map.get(key)));
-        if a != b {
-            let segment = Segment::Field(key.clone());
-            let below = shape.and_then(|s| s.child(&segment));
-            walk(path.child(segment), a, b, below, out);
-        }
-    }
-}
-
-/// Compares two lists item by item. `false` where that is not possible, or where only their order differs.
-fn lists<'a>(
-    path: &Path,
-    old: &'a [Value],
-    new: &'a [Value],
-    shape: Option<&FieldSet>,
-    out: &mut Vec<Change<'a>>,
-) -> bool {
-    let Some(shape) = shape.filter(|_| !path.is_under(&["status"])) else { return false };
-    let Some((a, b)) = name_items(old, shape).zip(name_items(new, shape)) else { return false };
-    let before = out.len();
-    let names: BTreeSet<&Segment> = a.keys().chain(b.keys()).collect();
-    for name in names {
-        walk(path.child(name.clone()), a.get(name).copied(), b.get(name).copied(), shape.child(name), out);
-    }
-    out.len() > before
-}
-
-/// The items by their names. `None` where the list is not merged by key, or two items have the same name.
-fn name_items<'a>(list: &'a [Value], shape: &FieldSet) -> Option<BTreeMap<Segment, &'a Value>> {
-    let keys = shape.item_keys()?;
+/// The items by their names. `None` where two items have the same name.
+fn name_items<'a>(list: Json<'a>, keys: &[String]) -> Option<BTreeMap<Segment, Json<'a>>> {
     let mut named = BTreeMap::new();
-    for item in list {
-        if named.insert(Segment::of_item(item, keys.iter().copied()), item).is_some() {
+    for item in list.items() {
+        if named.insert(Segment::of_item(item, keys), item).is_some() {
             return None;
         }
     }
@@ -109,11 +104,13 @@ fn name_items<'a>(list: &'a [Value], shape: &FieldSet) -> Option<BTreeMap<Segmen
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::value::to_raw_value;
+    use serde_json::{Value, json};
 
     fn paths(old: &Value, new: &Value, shape: &Value) -> Vec<String> {
-        let shape = FieldSet::parse(shape).unwrap();
-        diff(old, new, &shape).iter().map(|c| c.path.to_string()).collect()
+        let [old, new, shape] = [old, new, shape].map(|value| to_raw_value(value).unwrap());
+        let shape = FieldSet::of(Json::from(&*shape));
+        diff(Json::from(&*old), Json::from(&*new), &shape).iter().map(|c| c.path.to_string()).collect()
     }
 
     #[test]
@@ -165,5 +162,12 @@ mod tests {
     fn labels_are_compared_key_by_key_even_where_there_were_none() {
         let new = json!({"metadata": {"labels": {"a": "1", "b": "2"}}});
         assert_eq!(paths(&json!({"metadata": {}}), &new, &json!({})), ["/metadata/labels/a", "/metadata/labels/b"]);
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_is_one_change() {
+        let deep = |leaf: u32| (0..1000).fold(json!(leaf), |inner, _| json!({ "a": inner }));
+        let changed = paths(&deep(1), &deep(2), &json!({}));
+        assert_eq!(changed, ["/a".repeat(DEEPEST)]);
     }
 }

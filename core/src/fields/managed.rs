@@ -1,51 +1,58 @@
 //! `metadata.managedFields`: who owns which fields of an object.
 
-use serde_json::Value;
+use std::borrow::Cow;
+
+use serde::Deserialize;
 
 use super::FieldSet;
+use crate::json::Json;
 use crate::names;
 
 /// One entry of `metadata.managedFields`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Entry<'a> {
     /// The field manager's name. Anyone may send any name: it proves nothing about who wrote.
-    pub manager: &'a str,
+    #[serde(borrow)]
+    pub manager: Cow<'a, str>,
     /// `Apply` or `Update`.
-    pub operation: &'a str,
+    #[serde(borrow)]
+    pub operation: Cow<'a, str>,
     /// `status`, `scale` …; empty for the object itself.
-    pub subresource: &'a str,
+    #[serde(borrow)]
+    pub subresource: Cow<'a, str>,
     /// The version in which the set is written. Sets of different versions must not be compared.
-    pub api_version: &'a str,
-    /// What it owns.
-    pub fields: FieldSet,
+    #[serde(borrow)]
+    pub api_version: Cow<'a, str>,
+    #[serde(borrow)]
+    fields_v1: Option<Json<'a>>,
 }
 
-impl Entry<'_> {
-    /// Whether this is what the reconciler declared: manager `gitward`, operation Apply, on the object itself.
-    pub fn is_declaration(&self) -> bool {
-        self.claims_declaration() && self.subresource.is_empty()
+impl<'a> Entry<'a> {
+    /// What it owns.
+    pub fn fields(&self) -> FieldSet<'a> {
+        self.fields_v1.map(FieldSet::of).unwrap_or_default()
     }
 
-    /// Whether this has the declaration's manager and operation, through whatever subresource.
-    pub fn claims_declaration(&self) -> bool {
-        self.manager == names::MANAGER && self.operation == "Apply"
+    /// The text of what it owns: equal texts own the same.
+    pub fn fields_text(&self) -> &'a str {
+        self.fields_v1.map(Json::text).unwrap_or_default()
+    }
+
+    /// Whether this is what the reconciler declared: manager `gitward`, operation Apply, on the object itself.
+    pub fn is_declaration(&self) -> bool {
+        self.manager == names::MANAGER && self.operation == "Apply" && self.subresource.is_empty()
+    }
+
+    /// Whether both entries are of the same manager, written in the same way.
+    pub fn is_of(&self, other: &Entry<'_>) -> bool {
+        (&self.manager, &self.operation, &self.subresource) == (&other.manager, &other.operation, &other.subresource)
     }
 }
 
 /// The entries of an object, in the order in which they stand. An entry that cannot be read is left out: a forged
 /// one then owns nothing, and where it was the reconciler's, its loss is itself a change.
-pub fn entries(object: &Value) -> Vec<Entry<'_>> {
-    let list = object.pointer("/metadata/managedFields").and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(entry).collect()
-}
-
-fn entry(value: &Value) -> Option<Entry<'_>> {
-    let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
-    Some(Entry {
-        manager: text("manager"),
-        operation: text("operation"),
-        subresource: text("subresource"),
-        api_version: text("apiVersion"),
-        fields: FieldSet::parse(value.get("fieldsV1")?).ok()?,
-    })
+pub fn entries<'a>(object: Json<'a>) -> Vec<Entry<'a>> {
+    let Some(list) = object.at(&["metadata", "managedFields"]) else { return Vec::new() };
+    list.items().into_iter().filter_map(Json::read).collect()
 }

@@ -12,4 +12,4 @@ mod set;
 pub use diff::{Change, diff};
 pub use managed::{Entry, entries};
 pub use path::{Path, Segment};
-pub use set::{FieldSet, ParseError};
+pub use set::FieldSet;

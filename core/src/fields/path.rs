@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::json::Json;
+
 /// One step from a value to one of its parts, as `fieldsV1` names them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Segment {
@@ -35,10 +37,12 @@ impl Segment {
         }
     }
 
-    /// The segment that names `item` in a list merged by the keys `names` (sorted). A key that the item lacks counts as null.
-    pub fn of_item<'k>(item: &Value, names: impl Iterator<Item = &'k str>) -> Segment {
-        let key = |name: &str| item.get(name).map_or_else(|| "null".to_owned(), Value::to_string);
-        Segment::Item(names.map(|name| (name.to_owned(), key(name))).collect())
+    /// The segment that names `item` in a list merged by the keys `names` (sorted). A key that the item lacks counts as
+    /// null.
+    pub fn of_item(item: Json<'_>, names: &[String]) -> Segment {
+        let text = |json: Json<'_>| json.value().map_or_else(|| json.text().to_owned(), |value| value.to_string());
+        let key = |name: &str| item.get(name).map_or_else(|| "null".to_owned(), text);
+        Segment::Item(names.iter().map(|name| (name.clone(), key(name))).collect())
     }
 }
 

@@ -1,108 +1,149 @@
 //! CREATE and UPDATE of objects, through the object itself or a subresource that returns it (`status`, `finalize`).
 
-use serde_json::Value;
-
-use super::marks::Owned;
-use super::review::{Objects, Operation, Request};
-use super::{Policy, Reason, Verdict, Who, holder, pin_of, subject_of};
-use crate::fields::{self, Change, FieldSet, Path, Segment};
-use crate::names;
+use super::lookup::Answer;
+use super::marks::{Declared, Owned};
+use super::object::Object;
+use super::review::Operation;
+use super::{Case, Policy, Reason, Subject, Verdict, Who, holder};
+use crate::fields::{self, Change, Entry, FieldSet, Path, Segment};
 
 /// The annotation by which the deployment controller still rewrites a template (removed from the API with
 /// `extensions/v1beta1`, obeyed to this day).
 const ROLLBACK: &str = "deprecated.deployment.rollback.to";
 
-pub(super) fn judge(request: &Request<'_>, objects: &Objects, who: Who, policy: &Policy) -> Verdict {
-    let (group, kind) = (request.kind.group.as_ref(), request.kind.kind.as_ref());
-    let new = Owned::read(&objects.new, group, kind);
-    if request.operation == Operation::Create {
-        let changes = if new.marks.claims() { marks_of(&objects.new) } else { Vec::new() };
-        return unpinned(request, objects, changes, &new, who, policy);
+impl<'a> Case<'a> {
+    /// A new object. A person may not make it look declared. Parts of Kubernetes may: they copy labels (those of a
+    /// Service to its EndpointSlices), and without the reconciler's declaration such an object is not pinned.
+    pub(super) fn created(&self, new: &Object<'a>) -> Answer<Verdict> {
+        if self.who == Who::System {
+            return Ok(Verdict::allow(Reason::NotPinned));
+        }
+        let owned = Owned::read(new, self.kind(), &self.policy.owner);
+        if owned.claims() {
+            let marks = self.marks_of(new);
+            return Ok(self.refuse(Reason::ForgedPin, new, None).with_fields(&marks));
+        }
+        self.of_no_git(None, new, &[])
     }
-    let old = Owned::read(&objects.old, group, kind);
+
+    /// A change of an object.
+    pub(super) fn updated(&self, old: &Object<'a>, new: &Object<'a>) -> Answer<Verdict> {
+        let owned = Owned::read(old, self.kind(), &self.policy.owner);
+        if owned.pinned() {
+            return Ok(self.pinned_changed(old, new, &owned));
+        }
+        if self.who == Who::System {
+            return Ok(Verdict::allow(Reason::NotPinned));
+        }
+        let changes = changes(old, new, &fields::entries(old.json), &fields::entries(new.json));
+        let subject = self.subject(old);
+        if let Some(verdict) = holder::changed(self, old, &subject, &changes)? {
+            return Ok(verdict);
+        }
+        let claims = Owned::read(new, self.kind(), &self.policy.owner).claims();
+        let mut marks: Vec<_> = changes.iter().filter(|change| self.is_mark(&change.path)).cloned().collect();
+        if claims && !marks.is_empty() {
+            leave_out_consequences(&mut marks, &subject.kind);
+            return Ok(self.refuse(Reason::ForgedPin, old, None).with_fields(&marks));
+        }
+        if changes.is_empty() {
+            return Ok(Verdict::allow(Reason::NoRefusedChange));
+        }
+        self.of_no_git(Some(old), new, &changes)
+    }
+
+    /// What git does not declare itself: it may belong to what git declares, stand beside it, or in a namespace that is
+    /// git's alone.
+    fn of_no_git(&self, old: Option<&Object<'a>>, new: &Object<'a>, changes: &[Change<'a>]) -> Answer<Verdict> {
+        if self.who == Who::Operator {
+            return Ok(Verdict::allow(Reason::NotPinned));
+        }
+        if let Some(verdict) = self.child_changed(old, new, changes)? {
+            return Ok(verdict);
+        }
+        if let Some(verdict) = self.exclusive(new) {
+            return Ok(verdict.with_fields(changes));
+        }
+        Ok(self.beside(old, new, changes)?.unwrap_or_else(|| Verdict::allow(Reason::NotPinned)))
+    }
+
+    fn pinned_changed(&self, old: &Object<'a>, new: &Object<'a>, owned: &Owned<'a>) -> Verdict {
+        let after = fields::entries(new.json);
+        let changes = changes(old, new, &owned.entries, &after);
+        let declared = owned.declared();
+        let request = self.request;
+        let same_version = owned.declared_version().is_some_and(|declared| {
+            declared.split_once('/').unwrap_or(("", declared)) == (&*request.kind.group, &*request.kind.version)
+        });
+        let rule = Rule { who: self.who, declared: &declared, same_version, policy: self.policy };
+        let mut refused: Vec<Change<'_>> = changes.iter().filter(|change| !rule.allows(change)).cloned().collect();
+        let ownership = Ownership { owned, after: &after };
+        // A refused write of a field also takes it from its owner: that is not worth a word of its own, unless the
+        // declaration as a whole would be gone.
+        let moved = match (refused.is_empty(), same_version, self.who) {
+            (false, _, _) => ownership.is_gone(),
+            (true, true, _) => ownership.moves(&declared),
+            (true, false, Who::Person | Who::Operator) => ownership.is_another(),
+            (true, false, _) => false,
+        };
+        let reason = if refused.is_empty() { Reason::OwnershipChanged } else { Reason::PinnedFieldChanged };
+        if moved {
+            refused.push(Change { path: Path::of_fields(&["metadata", "managedFields"]), before: None, after: None });
+        }
+        leave_out_consequences(&mut refused, &request.kind.kind);
+        if refused.is_empty() {
+            let work = self.who == Who::System && !changes.is_empty();
+            return Verdict::allow(if work { Reason::SystemWork } else { Reason::NoRefusedChange });
+        }
+        self.refuse(reason, old, owned.pin()).with_fields(&refused)
+    }
+
+    /// Whether a change at this path puts on, or takes off, one of the marks.
+    fn is_mark(&self, path: &Path) -> bool {
+        let marks = self.policy.owner.mark_paths();
+        marks.iter().map(|keys| Path::of_fields(keys)).any(|mark| mark.contains(path) || path.contains(&mark))
+    }
+
+    /// The marks that an object wears, as changes from nothing.
+    fn marks_of(&self, object: &Object<'a>) -> Vec<Change<'a>> {
+        let worn = |keys: &[&str; 3]| {
+            let after = object.json.at(keys)?;
+            Some(Change { path: Path::of_fields(keys), before: None, after: Some(after) })
+        };
+        self.policy.owner.mark_paths().iter().filter_map(worn).collect()
+    }
+
+    /// The group and kind of the objects of the review.
+    pub(super) fn kind(&self) -> (&'a str, &'a str) {
+        (self.request.kind.group.as_ref(), self.request.kind.kind.as_ref())
+    }
+
+    /// The object that a review is about, in the words of a refusal.
+    pub(super) fn subject(&self, object: &Object<'_>) -> Subject {
+        let (group, kind) = self.kind();
+        let made_up = self.request.operation == Operation::Create && object.meta.name.is_empty();
+        Subject {
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            namespace: object.meta.namespace.to_string(),
+            name: if made_up { self.request.name.to_string() } else { object.meta.name.to_string() },
+        }
+    }
+}
+
+/// The caller's changes of an object.
+fn changes<'a>(old: &Object<'a>, new: &Object<'a>, before: &[Entry<'a>], after: &[Entry<'a>]) -> Vec<Change<'a>> {
     let mut shape = FieldSet::default();
-    old.entries.iter().chain(&new.entries).for_each(|entry| shape.merge(&entry.fields));
-    let mut changes = fields::diff(&objects.old, &objects.new, &shape);
+    before.iter().chain(after).for_each(|entry| shape.merge(&entry.fields()));
+    let mut changes = fields::diff(old.json, new.json, &shape);
     changes.retain(|change| !is_server_managed(&change.path));
-    if old.pinned() {
-        pinned(request, &objects.old, &Ownership { old, new }, &changes, who, policy)
-    } else {
-        unpinned(request, objects, changes, &new, who, policy)
-    }
-}
-
-/// A new object, or a change of one that git does not declare. A person may not make it look declared. Parts of
-/// Kubernetes may: they copy labels (those of a Service to its EndpointSlices), and without the reconciler's
-/// declaration such an object is not pinned.
-fn unpinned(
-    request: &Request<'_>,
-    objects: &Objects,
-    mut changes: Vec<Change<'_>>,
-    new: &Owned<'_>,
-    who: Who,
-    policy: &Policy,
-) -> Verdict {
-    let subject = subject_of(request, objects.subject());
-    if who == Who::System {
-        return Verdict::allow(Reason::NotPinned);
-    }
-    if holder::is_holder(&objects.old, &subject) {
-        return holder::changed(subject, &changes, policy);
-    }
-    changes.retain(|change| is_mark(&change.path));
-    leave_out_consequences(&mut changes, &subject.kind);
-    if !new.marks.claims() || changes.is_empty() {
-        return Verdict::allow(Reason::NotPinned);
-    }
-    Verdict::refuse(policy, Reason::ForgedPin, subject, None).with_fields(&changes)
-}
-
-/// The ownership of a pinned object before and after.
-struct Ownership<'a> {
-    old: Owned<'a>,
-    new: Owned<'a>,
-}
-
-/// A change of a pinned object.
-fn pinned(
-    request: &Request<'_>,
-    old: &Value,
-    ownership: &Ownership<'_>,
-    changes: &[Change<'_>],
-    who: Who,
-    policy: &Policy,
-) -> Verdict {
-    let kind = request.kind.kind.as_ref();
-    let declared = ownership.old.declared();
-    let same_version = ownership.old.declared_version().is_some_and(|declared| {
-        declared.split_once('/').unwrap_or(("", declared)) == (&*request.kind.group, &*request.kind.version)
-    });
-    let rule = Rule { who, declared: &declared, same_version, policy };
-    let mut refused: Vec<Change<'_>> = changes.iter().filter(|change| !rule.allows(change)).cloned().collect();
-    // A refused write of a field also takes it from its owner: that is not worth a word of its own, unless the
-    // declaration as a whole would be gone.
-    let moved = match (refused.is_empty(), same_version, who) {
-        (false, _, _) => ownership.new.declared().is_empty(),
-        (true, true, _) => ownership.moves(&declared),
-        (true, false, Who::Person) => ownership.old.entries != ownership.new.entries,
-        (true, false, _) => false,
-    };
-    let reason = if refused.is_empty() { Reason::OwnershipChanged } else { Reason::PinnedFieldChanged };
-    if moved {
-        refused.push(Change { path: Path::of_fields(&["metadata", "managedFields"]), before: None, after: None });
-    }
-    leave_out_consequences(&mut refused, kind);
-    if refused.is_empty() {
-        let system = who == Who::System && !changes.is_empty();
-        return Verdict::allow(if system { Reason::SystemWork } else { Reason::NoRefusedChange });
-    }
-    Verdict::refuse(policy, reason, subject_of(request, old), pin_of(&ownership.old.marks)).with_fields(&refused)
+    changes
 }
 
 /// What one caller may change of one pinned object.
 struct Rule<'a> {
     who: Who,
-    declared: &'a FieldSet,
+    declared: &'a Declared<'a>,
     /// Whether the objects of the review are in the version in which `declared` is written.
     same_version: bool,
     policy: &'a Policy,
@@ -115,14 +156,18 @@ impl Rule<'_> {
         if change.path.is_under(&["metadata", "ownerReferences"]) || sets_rollback(change) {
             return false;
         }
+        let touched = || self.declared.is_touched_by(&change.path);
+        // Labels and annotations are the same in every version.
+        let in_version = self.same_version || change.path.is_under(&["metadata"]);
         match self.who {
             Who::GitOps => true,
-            Who::System => !self.same_version || !self.declared.is_touched_by(&change.path),
+            Who::System => !self.same_version || !self.declared.is_exact() || !touched(),
+            Who::Operator => change.path.is_under(&["status"]) || (in_version && !touched()),
             Who::Person => {
                 self.same_version
                     && !change.path.is_under(&["status"])
-                    && !self.declared.is_touched_by(&change.path)
                     && self.policy.allows(&change.path)
+                    && !touched()
             }
         }
     }
@@ -135,34 +180,62 @@ fn sets_rollback(change: &Change<'_>) -> bool {
         || (whole && change.after.is_some_and(|annotations| annotations.get(ROLLBACK).is_some()))
 }
 
-impl Ownership<'_> {
-    /// Whether the declaration is narrowed, widened or doubled through a subresource, or a declared field gets one
-    /// more owner, so that its removal from git would no longer remove it.
-    fn moves(&self, declared: &FieldSet) -> bool {
-        let claims = |owned: &Owned<'_>| owned.entries.iter().filter(|e| e.claims_declaration()).count();
-        *declared != self.new.declared() || claims(&self.new) > claims(&self.old) || self.shares(declared)
+/// The ownership of a pinned object before and after.
+struct Ownership<'a, 'b> {
+    owned: &'b Owned<'a>,
+    after: &'b [Entry<'a>],
+}
+
+impl Ownership<'_, '_> {
+    fn claims<'e>(&self, entries: &'e [Entry<'e>]) -> Vec<&'e Entry<'e>> {
+        entries.iter().filter(|entry| self.owned.is_claim(entry)).collect()
     }
 
-    fn shares(&self, declared: &FieldSet) -> bool {
-        self.new.entries.iter().filter(|entry| !entry.claims_declaration()).any(|entry| {
-            let key = (entry.manager, entry.operation, entry.subresource);
-            let before = self.old.entries.iter().find(|e| (e.manager, e.operation, e.subresource) == key);
-            let had = |path: &Path| before.is_some_and(|before| before.fields.has(path));
-            before.is_none_or(|before| before.fields != entry.fields)
-                && entry.fields.paths().iter().any(|path| declared.has(path) && !had(path))
+    /// Whether nothing would be declared any more.
+    fn is_gone(&self) -> bool {
+        self.claims(self.after).iter().all(|entry| !entry.subresource.is_empty() || entry.fields().is_empty())
+    }
+
+    /// Whether any entry is another one.
+    fn is_another(&self) -> bool {
+        let before = &self.owned.entries;
+        before.len() != self.after.len()
+            || before.iter().zip(self.after).any(|(a, b)| !a.is_of(b) || !same(a, b) || a.api_version != b.api_version)
+    }
+
+    /// Whether the declaration is narrowed, widened or doubled through a subresource, or a declared field gets one
+    /// more owner, so that its removal from git would no longer remove it.
+    fn moves(&self, declared: &Declared<'_>) -> bool {
+        let (before, after) = (self.claims(&self.owned.entries), self.claims(self.after));
+        before.len() != after.len()
+            || before.iter().zip(&after).any(|(a, b)| !a.is_of(b) || !same(a, b))
+            || self.shares(&declared.fields)
+    }
+
+    fn shares(&self, declared: &FieldSet<'_>) -> bool {
+        self.after.iter().filter(|entry| !self.owned.is_claim(entry)).any(|entry| {
+            let before = self.owned.entries.iter().find(|before| before.is_of(entry));
+            let known = before.map(Entry::fields).unwrap_or_default();
+            before.is_none_or(|before| !same(before, entry)) && entry.fields().shares_beyond(declared, &known)
         })
     }
+}
+
+fn same(a: &Entry<'_>, b: &Entry<'_>) -> bool {
+    a.fields_text() == b.fields_text() || a.fields().same(&b.fields())
 }
 
 /// Leaves out what follows from another refused change, so that the message names what the caller did: the two
 /// labels of a GitSync are one mark, and the API server sets a Service's ports and policies when its type changes.
 fn leave_out_consequences(refused: &mut Vec<Change<'_>>, kind: &str) {
     const OF_TYPE: [&str; 5] = ["nodePort", "externalTrafficPolicy", "healthCheckNodePort", "clusterIP", "clusterIPs"];
-    let names = |change: &Change<'_>, keys: &[&str]| change.path == Path::of_fields(keys);
-    if refused.iter().any(|change| names(change, &MARKS[1])) {
-        refused.retain(|change| !names(change, &MARKS[0]));
+    let label = |key: &str| Path::of_fields(&["metadata", "labels", key]);
+    let (namespace, name) = (label(crate::names::SYNC_NAMESPACE), label(crate::names::SYNC_NAME));
+    if refused.iter().any(|change| change.path == name) {
+        refused.retain(|change| change.path != namespace);
     }
-    if kind == "Service" && refused.iter().any(|change| names(change, &["spec", "type"])) {
+    let kind_of_service = Path::of_fields(&["spec", "type"]);
+    if kind == "Service" && refused.iter().any(|change| change.path == kind_of_service) {
         refused.retain(|change| match change.path.segments().last() {
             Some(Segment::Field(name)) => !(OF_TYPE.contains(&name.as_str()) && change.path.is_under(&["spec"])),
             _ => true,
@@ -174,25 +247,4 @@ fn leave_out_consequences(refused: &mut Vec<Change<'_>>, kind: &str) {
 fn is_server_managed(path: &Path) -> bool {
     ["generation", "resourceVersion", "managedFields"].iter().any(|key| path.is_under(&["metadata", key]))
         || path.is_under(&["metadata", "annotations", "deprecated.daemonset.template.generation"])
-}
-
-const MARKS: [[&str; 3]; 4] = [
-    ["metadata", "labels", names::SYNC_NAMESPACE],
-    ["metadata", "labels", names::SYNC_NAME],
-    ["metadata", "annotations", names::PINNED_ID],
-    ["metadata", "annotations", names::ORIGIN],
-];
-
-/// Whether a change at this path puts on, or takes off, one of gitward's marks.
-fn is_mark(path: &Path) -> bool {
-    MARKS.iter().map(|keys| Path::of_fields(keys)).any(|mark| mark.contains(path) || path.contains(&mark))
-}
-
-/// The marks that an object wears, as changes from nothing.
-fn marks_of(object: &Value) -> Vec<Change<'_>> {
-    let worn = |keys: &[&str; 3]| {
-        let after = keys.iter().try_fold(object, |value, key| value.get(key))?;
-        Some(Change { path: Path::of_fields(keys), before: None, after: Some(after) })
-    };
-    MARKS.iter().filter_map(worn).collect()
 }

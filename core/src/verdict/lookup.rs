@@ -1,40 +1,63 @@
 //! Live objects that a verdict depends on: which, and what a look-up gave.
 
-use serde_json::Value;
+use std::fmt;
 
-use crate::names;
+use serde_json::value::RawValue;
 
-/// A live object that a verdict depends on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+use super::object::Object;
+use super::review::ReviewError;
+use super::{Case, Subject};
+use crate::json::Json;
+
+/// What a verdict depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// One live object.
+    One(ObjectName),
+    /// All live objects of a type in a namespace that could be pinned; more than those do no harm.
+    Pinned(TypeName, String),
+    /// Whether a Namespace holds pinned objects, where its label does not say so.
+    InNamespace(String),
+    /// Whether there are pinned objects of a group and kind, where the label of its definition does not say so.
+    OfKind(String, String),
+}
+
+/// The name of a live object. Not its uid: where an object was deleted and made again, the one that is there counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectName {
+    /// Its type.
+    pub of: TypeName,
+    /// Empty for cluster-scoped objects.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+/// The name of a type.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TypeName {
     /// API group; empty for the core API.
     pub group: String,
     /// Version to read it in.
     pub version: String,
     /// How the type is named.
-    pub by: TypeName,
-    /// Empty for cluster-scoped objects.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-    /// The object is another one where its uid differs.
-    pub uid: String,
+    pub by: By,
 }
 
-/// The name by which a [`Wanted`] object's type is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TypeName {
+/// How a [`TypeName`] names its type.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum By {
     /// The plural, as in URLs.
     Resource(String),
     /// The kind, as in owner references.
     Kind(String),
 }
 
-/// What a look-up of a [`Wanted`] object gave.
+/// What a look-up gave.
 #[derive(Clone, Debug)]
 pub enum Found {
-    /// The live object.
-    Object(Box<Value>),
+    /// The live objects; one, where one was [`Wanted`].
+    Objects(Vec<Box<RawValue>>),
     /// There is none.
     Absent,
     /// It is not known whether there is one, and why. Answered by a refusal: the guard fails closed.
@@ -51,36 +74,120 @@ impl Known {
         self.0.push((wanted, found));
     }
 
-    pub(super) fn get(&self, wanted: &Wanted) -> Option<&Found> {
+    fn get(&self, wanted: &Wanted) -> Option<&Found> {
         self.0.iter().find(|(known, _)| known == wanted).map(|(_, found)| found)
     }
 }
 
-impl Found {
-    /// Looks an object up in a List of live objects, which stands for the API server where there is none.
-    pub fn in_list(list: &Value, wanted: &Wanted) -> Found {
-        let items = list.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let same = |item: &&Value| {
-            let text = |pointer: &str| item.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-            names::group_of(text("/apiVersion")) == wanted.group
-                && text("/metadata/namespace") == wanted.namespace
-                && text("/metadata/name") == wanted.name
-                && wanted.by.is(text("/kind"))
-        };
-        items.iter().find(same).map_or(Found::Absent, |item| Found::Object(Box::new(item.clone())))
+impl TypeName {
+    pub(super) fn resource(group: &str, version: &str, plural: &str) -> TypeName {
+        TypeName { group: group.to_owned(), version: version.to_owned(), by: By::Resource(plural.to_owned()) }
+    }
+
+    pub(super) fn kind(api_version: &str, kind: &str) -> TypeName {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        TypeName { group: group.to_owned(), version: version.to_owned(), by: By::Kind(kind.to_owned()) }
+    }
+
+    /// Whether objects of this group and kind are of the type. A plural is compared by the rule that Kubernetes' own
+    /// kinds follow.
+    pub fn is(&self, group: &str, kind: &str) -> bool {
+        group == self.group
+            && match &self.by {
+                By::Kind(name) => name == kind,
+                By::Resource(plural) => {
+                    let kind = kind.to_lowercase();
+                    let stem = kind.strip_suffix('y').map(|stem| format!("{stem}ies"));
+                    [format!("{kind}s"), format!("{kind}es"), kind].contains(plural) || stem.as_ref() == Some(plural)
+                }
+            }
+    }
+
+    /// The kind or plural, as a refusal names it.
+    pub(super) fn text(&self) -> &str {
+        let (By::Resource(name) | By::Kind(name)) = &self.by;
+        name
     }
 }
 
-impl TypeName {
-    /// Whether the type is the one of this kind. A plural is compared by the rule that Kubernetes' own kinds follow.
-    fn is(&self, kind: &str) -> bool {
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            TypeName::Kind(name) => name == kind,
-            TypeName::Resource(plural) => {
-                let kind = kind.to_lowercase();
-                let stem = kind.strip_suffix('y').map(|stem| format!("{stem}ies"));
-                [format!("{kind}s"), format!("{kind}es"), kind].contains(plural) || stem.as_ref() == Some(plural)
-            }
+            Wanted::One(one) => write!(f, "{} {}/{}", one.of.text(), one.namespace, one.name),
+            Wanted::Pinned(of, namespace) => write!(f, "{} of {namespace}", of.text()),
+            Wanted::InNamespace(namespace) => write!(f, "pinned objects in {namespace}"),
+            Wanted::OfKind(_, kind) => write!(f, "pinned objects of kind {kind}"),
         }
     }
+}
+
+/// Why a rule has no answer yet, or never.
+pub(super) enum Stop {
+    /// It depends on these.
+    Need(Vec<Wanted>),
+    /// A look-up failed, and why.
+    Failed(Subject, String),
+    /// The review itself cannot be read.
+    Review(ReviewError),
+}
+
+impl From<ReviewError> for Stop {
+    fn from(error: ReviewError) -> Stop {
+        Stop::Review(error)
+    }
+}
+
+/// The answer of a rule.
+pub(super) type Answer<T> = Result<T, Stop>;
+
+impl<'a> Case<'a> {
+    /// Live objects, all looked up side by side.
+    pub(super) fn find(&self, wanted: Vec<Wanted>) -> Answer<Vec<Object<'a>>> {
+        let missing: Vec<Wanted> = wanted.iter().filter(|wanted| self.known.get(wanted).is_none()).cloned().collect();
+        if !missing.is_empty() {
+            return Err(Stop::Need(missing));
+        }
+        let mut found = Vec::new();
+        for wanted in &wanted {
+            match self.known.get(wanted) {
+                Some(Found::Objects(live)) => {
+                    for json in live {
+                        let json: &'a RawValue = json;
+                        let object = Object::read(Json::from(json)).map_err(|e| failed(wanted, &e.to_string()))?;
+                        found.push(object);
+                    }
+                }
+                Some(Found::Failed(why)) => return Err(failed(wanted, why)),
+                Some(Found::Absent) | None => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// One live object, where there is one.
+    pub(super) fn find_one(&self, wanted: ObjectName) -> Answer<Option<Object<'a>>> {
+        Ok(self.find(vec![Wanted::One(wanted)])?.into_iter().next())
+    }
+}
+
+fn failed(wanted: &Wanted, why: &str) -> Stop {
+    let subject = match wanted {
+        Wanted::One(one) => Subject {
+            group: one.of.group.clone(),
+            kind: one.of.text().to_owned(),
+            namespace: one.namespace.clone(),
+            name: one.name.clone(),
+        },
+        Wanted::Pinned(of, namespace) => Subject {
+            group: of.group.clone(),
+            kind: of.text().to_owned(),
+            namespace: namespace.clone(),
+            name: "*".to_owned(),
+        },
+        Wanted::InNamespace(name) => Subject { kind: "Namespace".into(), name: name.clone(), ..Subject::default() },
+        Wanted::OfKind(group, kind) => {
+            Subject { group: group.clone(), kind: kind.clone(), name: "*".into(), ..Subject::default() }
+        }
+    };
+    Stop::Failed(subject, why.to_owned())
 }

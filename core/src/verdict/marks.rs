@@ -1,93 +1,119 @@
-//! What marks an object as pinned, and what only looks like it.
+//! Whether an object is pinned, and what git declares of it.
 
-use serde_json::Value;
-
-use crate::fields::{self, Entry, FieldSet};
+use super::Pin;
+use super::object::Object;
+use super::owner::{Claim, Owner};
+use crate::fields::{self, Entry, FieldSet, Path, Segment};
+use crate::json::Json;
 use crate::names;
 
-/// What an object says about being pinned.
-#[derive(Debug)]
-pub struct Marks<'a> {
-    /// The namespace of the GitSync that the labels name.
-    pub sync_namespace: Option<&'a str>,
-    /// The GitSync that the labels name.
-    pub sync_name: Option<&'a str>,
-    /// The file and line that the annotation names.
-    pub origin: Option<&'a str>,
-    is_copy: bool,
-}
-
-impl<'a> Marks<'a> {
-    /// Reads the labels and annotations. `group` and `kind` are the object's own.
-    pub fn of(object: &'a Value, group: &str, kind: &str) -> Marks<'a> {
-        let id = annotation(object, names::PINNED_ID);
-        Marks {
-            sync_namespace: label(object, names::SYNC_NAMESPACE),
-            sync_name: label(object, names::SYNC_NAME),
-            origin: annotation(object, names::ORIGIN),
-            is_copy: id
-                .is_some_and(|id| id != names::pinned_id(group, kind, text(object, "namespace"), text(object, "name"))),
-        }
-    }
-
-    /// Whether the object wears one of gitward's labels, and no pinned-id that says that it is a copy.
-    pub fn claims(&self) -> bool {
-        !self.is_copy && (self.sync_namespace.is_some() || self.sync_name.is_some())
-    }
-
-    /// Whether a GitSync declares the object: both labels, the reconciler's declaration, and no copy. Labels alone
-    /// prove nothing, since controllers copy labels (the endpointslice controller those of a Service).
-    pub fn pinned(&self, entries: &[Entry<'_>]) -> bool {
-        !self.is_copy
-            && self.sync_namespace.is_some()
-            && self.sync_name.is_some()
-            && entries.iter().any(Entry::is_declaration)
-    }
-}
+/// The annotation in which client-side apply keeps what was declared.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// A live or stored object with its ownership read.
 #[derive(Debug)]
-pub struct Owned<'a> {
+pub(super) struct Owned<'a> {
     /// All entries.
-    pub entries: Vec<Entry<'a>>,
-    /// What its labels and annotations say.
-    pub marks: Marks<'a>,
+    pub(super) entries: Vec<Entry<'a>>,
+    claim: Option<Claim<'a>>,
+    origin: String,
+    last_applied: Option<String>,
 }
 
 impl<'a> Owned<'a> {
     /// Reads an object of this group and kind.
-    pub fn read(object: &'a Value, group: &str, kind: &str) -> Owned<'a> {
-        Owned { entries: fields::entries(object), marks: Marks::of(object, group, kind) }
+    pub(super) fn read(object: &Object<'a>, kind: (&str, &str), owner: &Owner) -> Owned<'a> {
+        let claim = owner.claim(object, kind);
+        if claim.is_none() {
+            return Owned { entries: Vec::new(), claim, origin: String::new(), last_applied: None };
+        }
+        Owned {
+            entries: fields::entries(object.json),
+            claim,
+            origin: object.annotation(names::ORIGIN).unwrap_or_default().into_owned(),
+            last_applied: object.annotation(LAST_APPLIED).map(std::borrow::Cow::into_owned),
+        }
     }
 
-    /// Whether a GitSync declares the object.
-    pub fn pinned(&self) -> bool {
-        self.marks.pinned(&self.entries)
+    /// Whether the object wears one of the marks, and none that says that it is a copy.
+    pub(super) fn claims(&self) -> bool {
+        self.claim.is_some()
     }
 
-    /// What git declares of the object; empty where it declares nothing.
-    pub fn declared(&self) -> FieldSet {
-        let mut set = FieldSet::default();
-        self.entries.iter().filter(|e| e.is_declaration()).for_each(|e| set.merge(&e.fields));
-        set
+    /// Whether git declares the object: all the marks, the operator's declaration, and no copy. Labels alone prove
+    /// nothing, since controllers copy labels (the endpointslice controller those of a Service).
+    pub(super) fn pinned(&self) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.complete) && self.declarations().next().is_some()
+    }
+
+    /// Where it is declared.
+    pub(super) fn pin(&self) -> Option<Pin> {
+        let claim = self.claim.as_ref().filter(|claim| claim.complete)?;
+        Some(Pin {
+            source: claim.marks.source,
+            sync_namespace: claim.namespace.to_string(),
+            sync_name: claim.name.to_string(),
+            origin: self.origin.clone(),
+        })
+    }
+
+    fn declarations(&self) -> impl Iterator<Item = &Entry<'a>> {
+        let marks = self.claim.as_ref().map(|claim| claim.marks);
+        self.entries.iter().filter(move |entry| marks.is_some_and(|marks| marks.is_declaration(entry)))
+    }
+
+    /// What git declares of the object.
+    pub(super) fn declared(&self) -> Declared<'a> {
+        let mut fields = FieldSet::default();
+        self.declarations().for_each(|entry| fields.merge(&entry.fields()));
+        let applied = self.declarations().all(|entry| entry.operation == "Apply");
+        Declared { fields, applied, last_applied: self.last_applied.clone() }
+    }
+
+    /// Whether an entry is one by which the operator declares.
+    pub(super) fn is_claim(&self, entry: &Entry<'_>) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.marks.claims_declaration(entry))
     }
 
     /// The version in which the declaration is written.
-    pub fn declared_version(&self) -> Option<&'a str> {
-        self.entries.iter().find(|e| e.is_declaration()).map(|e| e.api_version)
+    pub(super) fn declared_version(&self) -> Option<&str> {
+        self.declarations().next().map(|entry| entry.api_version.as_ref())
     }
 }
 
-/// A label's value.
-pub(super) fn label<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
-    object.get("metadata")?.get("labels")?.get(key)?.as_str()
+/// What git declares of an object.
+#[derive(Clone, Debug)]
+pub(super) struct Declared<'a> {
+    /// As the field manager owns it.
+    pub(super) fields: FieldSet<'a>,
+    /// Whether it was applied on the server, so that `fields` is exactly what git says.
+    applied: bool,
+    /// What client-side apply noted. An update owns defaults too, which git does not say.
+    last_applied: Option<String>,
 }
 
-fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
-    object.get("metadata")?.get("annotations")?.get(key)?.as_str()
+impl Declared<'_> {
+    /// Whether a change at this path changes something that git declares.
+    pub(super) fn is_touched_by(&self, path: &Path) -> bool {
+        if self.applied {
+            return self.fields.is_touched_by(path);
+        }
+        match &self.last_applied {
+            Some(text) => serde_json::from_str::<Json<'_>>(text).is_ok_and(|json| says(json, path.segments())),
+            None => self.fields.is_touched_by(path),
+        }
+    }
+
+    /// Whether [`Declared::is_touched_by`] knows, or only suspects: an update owns defaults too.
+    pub(super) fn is_exact(&self) -> bool {
+        self.applied || self.last_applied.is_some()
+    }
 }
 
-/// A text of `metadata`; empty where there is none.
-pub(super) fn text<'a>(object: &'a Value, key: &str) -> &'a str {
-    object.get("metadata").and_then(|m| m.get(key)).and_then(Value::as_str).unwrap_or_default()
+/// Whether a declaration says something at, below or around a path. The items of a list that it has are all its.
+fn says(json: Json<'_>, path: &[Segment]) -> bool {
+    match path.split_first() {
+        Some((Segment::Field(name), rest)) if json.is_object() => json.get(name).is_some_and(|below| says(below, rest)),
+        _ => true,
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Reason, RefusedField, Verdict};
+use super::{Pin, Reason, RefusedField, Verdict};
 
 /// What is known of the GitSync that declares the object, beyond its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub fn message(verdict: &Verdict, sync: Option<&SyncInfo>) -> Option<String> {
     let mut out = headline(verdict, sync);
     if !verdict.fields.is_empty() {
         let what = match verdict.reason {
-            Reason::ForgedPin => "It would get",
+            Reason::ForgedPin | Reason::BesidePinned => "It would get",
             _ => "You tried to change",
         };
         let _ = write!(out, "\n{what}:");
@@ -35,25 +35,48 @@ pub fn message(verdict: &Verdict, sync: Option<&SyncInfo>) -> Option<String> {
 
 fn headline(verdict: &Verdict, sync: Option<&SyncInfo>) -> String {
     let subject = &verdict.subject;
-    match (&verdict.pin, verdict.reason) {
-        (Some(pin), reason) => {
-            let revision = sync.map(|s| short(&s.revision)).filter(|r| !r.is_empty());
-            let revision = revision.map(|r| format!(", {r}")).unwrap_or_default();
-            let end = if reason == Reason::PinnedObjectDeleted { " and cannot be deleted." } else { "." };
-            format!("{subject} is pinned to git (GitSync {}/{}{revision}){end}", pin.sync_namespace, pin.sync_name)
-        }
-        (None, Reason::ForgedPin) => {
+    let pinned = verdict.pin.as_ref().map(|pin| pinned_by(pin, sync)).unwrap_or_default();
+    let ancestor = verdict.ancestor.as_ref().map(ToString::to_string).unwrap_or_default();
+    match verdict.reason {
+        Reason::ForgedPin => {
             format!("{subject} is not declared in git: only the reconciler may mark an object as declared.")
         }
-        (None, Reason::HolderChanged) if verdict.fields.is_empty() => {
+        Reason::HolderChanged if verdict.fields.is_empty() => {
             format!("{subject} holds objects that are pinned to git and cannot be deleted.")
         }
-        (None, Reason::HolderChanged) => format!("{subject} holds objects that are pinned to git."),
-        (None, _) => format!(
+        Reason::HolderChanged => format!("{subject} holds objects that are pinned to git."),
+        Reason::LookupFailed => format!(
             "gitward could not look up {subject}, so it cannot tell whether git declares it, and refuses to be safe: {}",
             verdict.detail.as_deref().unwrap_or("no reason is known")
         ),
+        Reason::ExclusiveNamespace => format!(
+            "Namespace {} is kept by git alone: {subject} may not be created, changed or deleted by hand.",
+            subject.namespace
+        ),
+        Reason::GitwardProtected => format!(
+            "{subject} is a part of gitward, or would let somebody act in its place: only gitward's installers may do this."
+        ),
+        Reason::BesidePinned => format!("{subject} would become part of {ancestor}, which is {pinned}."),
+        Reason::DescendantDeleted => {
+            format!("{subject} belongs to {ancestor}, which is {pinned}, and cannot be deleted by hand.")
+        }
+        _ if !ancestor.is_empty() => format!("{subject} belongs to {ancestor}, which is {pinned}."),
+        Reason::PinnedObjectDeleted => format!("{subject} is {pinned} and cannot be deleted."),
+        _ => format!("{subject} is {pinned}."),
     }
+}
+
+/// `pinned to git (GitSync gitward-system/shop, main@4f2c9e1)`.
+fn pinned_by(pin: &Pin, sync: Option<&SyncInfo>) -> String {
+    let revision = sync.map(|s| short(&s.revision)).filter(|r| !r.is_empty());
+    let revision = revision.map(|r| format!(", {r}")).unwrap_or_default();
+    format!("pinned to git ({}{revision})", declared_by(pin))
+}
+
+/// `GitSync gitward-system/shop`.
+fn declared_by(pin: &Pin) -> String {
+    let slash = if pin.sync_namespace.is_empty() { "" } else { "/" };
+    format!("{} {}{slash}{}", pin.source, pin.sync_namespace, pin.sync_name)
 }
 
 fn push_field(out: &mut String, field: &RefusedField) {
@@ -67,22 +90,29 @@ fn push_field(out: &mut String, field: &RefusedField) {
 }
 
 fn push_advice(out: &mut String, verdict: &Verdict, sync: Option<&SyncInfo>) {
-    match (&verdict.pin, verdict.reason) {
-        (Some(pin), _) if !pin.origin.is_empty() => {
-            let link = sync.and_then(|sync| link(sync, &pin.origin)).map(|link| format!(": {link}"));
-            let _ = write!(out, "\nDeclared in {} — change it there{}", pin.origin, link.unwrap_or_default());
-        }
-        (Some(pin), _) => {
-            let _ = write!(out, "\nChange it in the repository of GitSync {}/{}", pin.sync_namespace, pin.sync_name);
-        }
-        (None, Reason::ForgedPin) => {
-            out.push_str("\nLeave these labels out, or add the object to a repository that a GitSync follows.");
-        }
-        (None, Reason::HolderChanged) => {
-            out.push_str("\nRemove those objects from git first: `kubectl get gitsyncs -A` shows which repositories declare them.");
-        }
-        (None, _) => out.push_str("\nTry again; if it stays, an administrator finds the reason in the guard's log."),
+    if let Some(pin) = &verdict.pin {
+        let of = verdict.ancestor.as_ref().map(|ancestor| format!("{ancestor} is ")).unwrap_or_default();
+        let declared = if of.is_empty() { "Declared" } else { "declared" };
+        let _ = match pin.origin.as_str() {
+            "" => write!(out, "\nChange it in the repository of {}", declared_by(pin)),
+            origin => {
+                let link = sync.and_then(|sync| link(sync, origin)).map(|link| format!(": {link}")).unwrap_or_default();
+                write!(out, "\n{of}{declared} in {origin} — change it there{link}")
+            }
+        };
+        return;
     }
+    out.push_str(match verdict.reason {
+        Reason::ForgedPin => "\nLeave these labels out, or add the object to a repository that a GitSync follows.",
+        Reason::HolderChanged => {
+            "\nRemove those objects from git first: `kubectl get gitsyncs -A` shows which repositories declare them."
+        }
+        Reason::ExclusiveNamespace => {
+            "\nAdd it to a repository that a GitSync follows: `kubectl get gitsyncs -A` shows which there are."
+        }
+        Reason::GitwardProtected => "\nAsk an administrator: the chart's value `installers` says who may.",
+        _ => "\nTry again; if it stays, an administrator finds the reason in the guard's log.",
+    });
 }
 
 /// `main@sha1:4f2c9e1c…` as people write it: `main@4f2c9e1`.
@@ -113,7 +143,7 @@ fn link(sync: &SyncInfo, origin: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::fields::Path;
-    use crate::verdict::{Decision, Pin, Subject};
+    use crate::verdict::{Decision, Subject};
 
     fn refusal(reason: Reason) -> Verdict {
         let (namespace, name) = ("shop".to_owned(), "web".to_owned());
@@ -126,7 +156,10 @@ mod tests {
                 after: Some("5".into()),
             }],
             subject: Subject { group: "apps".into(), kind: "Deployment".into(), namespace, name },
+            ancestor: None,
+            recorded: false,
             pin: Some(Pin {
+                source: "GitSync",
                 sync_namespace: "gitward-system".into(),
                 sync_name: "shop".into(),
                 origin: "apps/web/deployment.yaml:14".into(),
@@ -161,5 +194,19 @@ mod tests {
     #[test]
     fn an_allowed_request_has_no_message() {
         assert_eq!(message(&Verdict::allow(Reason::NotPinned), None), None);
+    }
+
+    #[test]
+    fn what_belongs_to_a_pinned_object_is_explained_by_it() {
+        let mut verdict = refusal(Reason::DescendantDeleted);
+        verdict.fields.clear();
+        verdict.ancestor = Some(std::mem::take(&mut verdict.subject));
+        verdict.subject =
+            Subject { kind: "Pod".into(), namespace: "shop".into(), name: "web-1".into(), ..Subject::default() };
+        assert_eq!(
+            message(&verdict, None).unwrap(),
+            "Pod shop/web-1 belongs to Deployment shop/web, which is pinned to git (GitSync gitward-system/shop), and \
+             cannot be deleted by hand.\nDeployment shop/web is declared in apps/web/deployment.yaml:14 — change it there"
+        );
     }
 }

@@ -4,30 +4,39 @@
 //! answer depends on a live object it says which, and is asked again with it. So the same code answers in the
 //! guard and, offline, in `gitward check`.
 
+mod beside;
 mod change;
+mod child;
 mod delete;
+mod family;
 mod holder;
+mod listed;
 mod lookup;
 mod marks;
 mod message;
+mod object;
+mod own;
+mod owner;
 mod policy;
 mod review;
 mod scale;
+mod selector;
 mod values;
 mod who;
 
 use std::fmt;
 
-use serde_json::Value;
-
-pub use lookup::{Found, Known, TypeName, Wanted};
-pub use marks::{Marks, Owned};
+pub use listed::Listed;
+pub use lookup::{By, Found, Known, ObjectName, TypeName, Wanted};
 pub use message::{SyncInfo, message};
-pub use policy::{Identity, Mode, Pattern, Policy};
-pub use review::{Extra, Gvk, Gvr, Objects, Operation, Request, ReviewError, UserInfo};
+pub use object::{Meta, Object, OwnerReference};
+pub use owner::{Owner, service_account};
+pub use policy::{Access, Descendants, Exclusive, Installers, Mode, OwnNamespace, Pattern, Policy};
+pub use review::{Extra, Gvk, Gvr, Operation, Request, ReviewError, UserInfo};
 pub use who::Who;
 
 use crate::fields::{Change, Path};
+use lookup::{Answer, Stop};
 
 /// What the request gets for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +83,18 @@ pub enum Reason {
     ForgedPin,
     /// A Namespace or CRD that holds pinned objects would be deleted or loosened.
     HolderChanged,
+    /// What belongs to a pinned object would be changed.
+    DescendantChanged,
+    /// What belongs to a pinned object would be deleted.
+    DescendantDeleted,
+    /// What belongs to a pinned object is looked into, as the policy lets people do.
+    DescendantAccessed,
+    /// Something would become part of a pinned object, or steer it.
+    BesidePinned,
+    /// Something would be created or changed outside of git in a namespace that is git's alone.
+    ExclusiveNamespace,
+    /// gitward itself would be changed, or its reconciler's identity taken.
+    GitwardProtected,
     /// The object that the request is about could not be looked up.
     LookupFailed,
 }
@@ -92,6 +113,12 @@ impl Reason {
             Reason::PinnedObjectScaled => "PinnedObjectScaled",
             Reason::ForgedPin => "ForgedPin",
             Reason::HolderChanged => "HolderChanged",
+            Reason::DescendantChanged => "DescendantChanged",
+            Reason::DescendantDeleted => "DescendantDeleted",
+            Reason::DescendantAccessed => "DescendantAccessed",
+            Reason::BesidePinned => "BesidePinned",
+            Reason::ExclusiveNamespace => "ExclusiveNamespace",
+            Reason::GitwardProtected => "GitwardProtected",
             Reason::LookupFailed => "LookupFailed",
         }
     }
@@ -122,7 +149,9 @@ impl fmt::Display for Subject {
 /// Where the pinned object is declared, as its marks say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pin {
-    /// Namespace of the GitSync.
+    /// What declares it: `GitSync`, or what another GitOps operator calls it.
+    pub source: &'static str,
+    /// Namespace of the GitSync; empty where the marks do not say.
     pub sync_namespace: String,
     /// Name of the GitSync.
     pub sync_name: String,
@@ -154,6 +183,10 @@ pub struct Verdict {
     pub subject: Subject,
     /// Where that object, or the one that it belongs to, is declared.
     pub pin: Option<Pin>,
+    /// The pinned object that it belongs to, or would.
+    pub ancestor: Option<Subject>,
+    /// Whether it is recorded though it is allowed.
+    pub recorded: bool,
     /// What went wrong, where a look-up failed.
     pub detail: Option<String>,
 }
@@ -166,6 +199,8 @@ impl Verdict {
             fields: Vec::new(),
             subject: Subject::default(),
             pin: None,
+            ancestor: None,
+            recorded: false,
             detail: None,
         }
     }
@@ -176,7 +211,7 @@ impl Verdict {
             Mode::Warn => Decision::Warn,
             Mode::Audit => Decision::Allow,
         };
-        Verdict { decision, reason, fields: Vec::new(), subject, pin, detail: None }
+        Verdict { decision, subject, pin, ..Verdict::allow(reason) }
     }
 
     fn with_fields(mut self, changes: &[Change<'_>]) -> Verdict {
@@ -185,12 +220,15 @@ impl Verdict {
         self
     }
 
-    /// Whether the request is against the policy, whatever the mode makes of it: then it is recorded.
+    /// Whether the request is against the policy, whatever the mode makes of it.
     pub fn is_refusal(&self) -> bool {
-        !matches!(
-            self.reason,
-            Reason::GitOpsIdentity | Reason::NotPinned | Reason::NoRefusedChange | Reason::SystemWork
-        )
+        use Reason::{DescendantAccessed, GitOpsIdentity, NoRefusedChange, NotPinned, SystemWork};
+        !matches!(self.reason, GitOpsIdentity | NotPinned | NoRefusedChange | SystemWork | DescendantAccessed)
+    }
+
+    /// Whether it is kept for audit: every refusal, and what the policy lets people do but wants to know of.
+    pub fn is_recorded(&self) -> bool {
+        self.recorded || self.is_refusal()
     }
 }
 
@@ -199,52 +237,87 @@ impl Verdict {
 pub enum Step {
     /// The answer.
     Done(Box<Verdict>),
-    /// Look this up, add it to [`Known`], and ask again.
-    Need(Wanted),
+    /// Look these up, side by side, add them to [`Known`], and ask again.
+    Need(Vec<Wanted>),
+}
+
+/// One request with everything that its verdict may depend on.
+struct Case<'a> {
+    request: &'a Request<'a>,
+    who: Who,
+    policy: &'a Policy,
+    known: &'a Known,
 }
 
 /// Judges a request.
 ///
 /// # Errors
 /// Where one of the request's objects cannot be read.
-pub fn judge(request: &Request<'_>, policy: &Policy, known: &Known) -> Result<Step, ReviewError> {
-    let who = Who::of(&request.user_info, &policy.gitops);
-    if who == Who::GitOps {
-        return Ok(done(Verdict::allow(Reason::GitOpsIdentity)));
-    }
-    if request.operation == Operation::Connect {
-        return Ok(done(Verdict::allow(Reason::NotPinned)));
-    }
-    let objects = request.objects()?;
-    if request.sub_resource == "scale" {
-        return Ok(scale::judge(request, &objects, who, policy, known));
-    }
-    Ok(done(match request.operation {
-        Operation::Delete => delete::judge(request, &objects.old, who, policy),
-        _ => change::judge(request, &objects, who, policy),
-    }))
-}
-
-fn done(verdict: Verdict) -> Step {
-    Step::Done(Box::new(verdict))
-}
-
-fn subject_of(request: &Request<'_>, object: &Value) -> Subject {
-    Subject {
-        group: request.kind.group.to_string(),
-        kind: request.kind.kind.to_string(),
-        namespace: marks::text(object, "namespace").to_owned(),
-        name: match marks::text(object, "name") {
-            "" => request.name.to_string(),
-            name => name.to_owned(),
-        },
+pub fn judge<'a>(request: &'a Request<'a>, policy: &'a Policy, known: &'a Known) -> Result<Step, ReviewError> {
+    let who = Who::of(&request.user_info, policy);
+    let case = Case { request, who, policy, known };
+    match case.verdict() {
+        Ok(verdict) => Ok(Step::Done(Box::new(verdict))),
+        Err(Stop::Need(wanted)) => Ok(Step::Need(wanted)),
+        Err(Stop::Failed(subject, why)) => Ok(Step::Done(Box::new(case.failed(subject, why)))),
+        Err(Stop::Review(error)) => Err(error),
     }
 }
 
-fn pin_of(marks: &Marks<'_>) -> Option<Pin> {
-    Some(Pin {
-        sync_namespace: marks.sync_namespace?.to_owned(),
-        sync_name: marks.sync_name?.to_owned(),
-        origin: marks.origin.unwrap_or_default().to_owned(),
-    })
+impl<'a> Case<'a> {
+    fn verdict(&self) -> Answer<Verdict> {
+        let request = self.request;
+        if self.who == Who::GitOps {
+            return Ok(Verdict::allow(Reason::GitOpsIdentity));
+        }
+        if let Some(verdict) = self.protect_gitward()? {
+            return Ok(verdict);
+        }
+        let main = request.sub_resource.is_empty();
+        // What the parts of Kubernetes create, and what they write through subresources other than the scale.
+        if self.who == Who::System
+            && (request.operation == Operation::Create || !(main || request.sub_resource == "scale"))
+        {
+            return Ok(Verdict::allow(Reason::SystemWork));
+        }
+        if request.operation == Operation::Connect || (request.operation == Operation::Create && !main) {
+            return self.pod_accessed();
+        }
+        match (request.old()?, request.new_object()?) {
+            (Some(old), Some(new)) if request.sub_resource == "scale" => self.scaled(&old, &new),
+            (Some(old), Some(new)) => self.updated(&old, &new),
+            (None, Some(_)) if request.resource.resource == "bindings" => self.pod_accessed(),
+            (None, Some(new)) => self.created(&new),
+            (Some(old), None) => self.deleted(&old),
+            (None, None) => Ok(Verdict::allow(Reason::NotPinned)),
+        }
+    }
+
+    /// A look-up that failed refuses people. The parts of Kubernetes go on: what they wrongly change is healed, while
+    /// a cluster whose autoscalers stand still because of a guard does not recover.
+    fn failed(&self, subject: Subject, why: String) -> Verdict {
+        if self.who == Who::System {
+            return Verdict::allow(Reason::SystemWork);
+        }
+        let mut verdict = Verdict::refuse(self.policy, Reason::LookupFailed, subject, None);
+        verdict.detail = Some(why);
+        verdict
+    }
+
+    /// A refusal about the object of the review.
+    fn refuse(&self, reason: Reason, object: &Object<'_>, pin: Option<Pin>) -> Verdict {
+        Verdict::refuse(self.policy, reason, self.subject(object), pin)
+    }
+}
+
+impl Subject {
+    /// A live object.
+    fn of(object: &Object<'_>) -> Subject {
+        Subject {
+            group: object.group().to_owned(),
+            kind: object.kind.to_string(),
+            namespace: object.meta.namespace.to_string(),
+            name: object.meta.name.to_string(),
+        }
+    }
 }

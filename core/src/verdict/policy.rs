@@ -1,7 +1,7 @@
 //! What an administrator can decide: the verdict's view of a GuardPolicy.
 
+use super::owner::{Owner, service_account};
 use super::review::UserInfo;
-use super::who::has_pod_bound_token;
 use crate::fields::{Path, Segment};
 
 /// What a refusal means for the request.
@@ -16,24 +16,6 @@ pub enum Mode {
     Audit,
 }
 
-/// The identity that may write what git declares.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    username: String,
-}
-
-impl Identity {
-    /// The service account `name` in `namespace`, which must show a token bound to one of its pods.
-    pub fn reconciler(namespace: &str, name: &str) -> Identity {
-        Identity { username: format!("system:serviceaccount:{namespace}:{name}") }
-    }
-
-    /// Whether the caller is this identity.
-    pub fn is(&self, user: &UserInfo<'_>) -> bool {
-        user.username == self.username && has_pod_bound_token(user)
-    }
-}
-
 /// What holds for every request.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -41,19 +23,131 @@ pub struct Policy {
     pub mode: Mode,
     /// Fields that git does not declare, and that everybody may change.
     pub allow: Vec<Pattern>,
-    /// Who may write what git declares.
-    pub gitops: Identity,
+    /// Whose declarations are enforced.
+    pub owner: Owner,
+    /// gitward's own namespace, and the account of its guard there.
+    pub own: OwnNamespace,
+    /// Parts of Kubernetes beyond the known ones, as user names.
+    pub system: Vec<String>,
+    /// Service accounts that keep pinned objects going, as user names; each must show a pod-bound token.
+    pub operators: Vec<String>,
+    /// Who may change gitward itself.
+    pub installers: Installers,
+    /// Where nothing may be created outside of git.
+    pub exclusive: Exclusive,
+    /// What people may do with the Pods, ReplicaSets, Jobs and ControllerRevisions of pinned objects.
+    pub descendants: Descendants,
+}
+
+/// gitward's own namespace.
+#[derive(Clone, Debug)]
+pub struct OwnNamespace {
+    /// Its name.
+    pub name: String,
+    /// The reconciler's service account, as a user name. It keeps gitward going, whoever declares the cluster's objects.
+    pub reconciler: String,
+    /// The guard's service account, as a user name. It alone writes BlockedChanges.
+    pub guard: String,
+}
+
+/// Who may change gitward itself. Not what git declares: that nobody may but git.
+#[derive(Clone, Debug)]
+pub struct Installers {
+    /// User names, service accounts among them.
+    pub users: Vec<String>,
+    /// Groups.
+    pub groups: Vec<String>,
+}
+
+impl Default for Installers {
+    fn default() -> Installers {
+        Installers { users: Vec::new(), groups: vec!["system:masters".to_owned()] }
+    }
+}
+
+/// Namespaces in which nothing may be created outside of git.
+#[derive(Clone, Debug, Default)]
+pub struct Exclusive {
+    /// Their names.
+    pub namespaces: Vec<String>,
+    /// Kinds that may be created there nevertheless, as group and kind.
+    pub except: Vec<(String, String)>,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It goes through.
+    Allow,
+    /// It goes through and is recorded.
+    Record,
+    /// It is against the policy.
+    Refuse,
+}
+
+/// What people may do with what belongs to pinned objects. The defaults: what changes it is refused, what people need
+/// to look into a problem is recorded, and drains and Jobs by hand work.
+#[derive(Clone, Copy, Debug)]
+pub struct Descendants {
+    /// UPDATE of the object, `resize` and `binding` of a Pod.
+    pub update: Access,
+    /// DELETE, one by one or with a collection.
+    pub delete: Access,
+    /// `pods/eviction`, by which nodes are drained.
+    pub evict: Access,
+    /// `pods/exec` and `pods/attach`.
+    pub exec: Access,
+    /// `pods/portforward` and `pods/proxy`.
+    pub port_forward: Access,
+    /// `pods/ephemeralcontainers`, by which `kubectl debug` works.
+    pub debug: Access,
+    /// `kubectl create job --from` a pinned CronJob.
+    pub run_job: Access,
+}
+
+impl Default for Descendants {
+    fn default() -> Descendants {
+        Descendants {
+            update: Access::Refuse,
+            delete: Access::Refuse,
+            evict: Access::Allow,
+            exec: Access::Record,
+            port_forward: Access::Record,
+            debug: Access::Record,
+            run_job: Access::Allow,
+        }
+    }
 }
 
 impl Policy {
-    /// What applies where there is no GuardPolicy: everything is enforced, nothing is allowed.
-    pub fn built_in(gitops: Identity) -> Policy {
-        Policy { mode: Mode::Enforce, allow: Vec::new(), gitops }
+    /// What applies where there is no GuardPolicy: what git declares is enforced and nothing is allowed; no namespace
+    /// is exclusive.
+    pub fn built_in(namespace: &str, reconciler: &str, guard: &str) -> Policy {
+        Policy {
+            mode: Mode::Enforce,
+            allow: Vec::new(),
+            owner: Owner::reconciler(namespace, reconciler),
+            own: OwnNamespace {
+                name: namespace.to_owned(),
+                reconciler: service_account(namespace, reconciler),
+                guard: service_account(namespace, guard),
+            },
+            system: Vec::new(),
+            operators: Vec::new(),
+            installers: Installers::default(),
+            exclusive: Exclusive::default(),
+            descendants: Descendants::default(),
+        }
     }
 
     /// Whether everybody may change the field at `path`, as long as git does not declare it.
     pub fn allows(&self, path: &Path) -> bool {
         self.allow.iter().any(|pattern| pattern.matches(path))
+    }
+
+    /// Whether the caller may change gitward itself.
+    pub(super) fn is_installer(&self, user: &UserInfo<'_>) -> bool {
+        self.installers.users.iter().any(|name| *name == user.username) || user.is_in_any(&self.installers.groups)
     }
 }
 

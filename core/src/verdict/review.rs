@@ -6,9 +6,11 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 use thiserror::Error;
+
+use super::object::Object;
+use crate::json::{Json, Text};
 
 /// Why a body is no review that can be judged.
 #[derive(Debug, Error)]
@@ -27,8 +29,8 @@ pub enum ReviewError {
     /// A review without a request, such as an answer sent back.
     #[error("the AdmissionReview has no request")]
     NoRequest,
-    /// `object` or `oldObject` is not JSON.
-    #[error("the review's {field} cannot be read: {source}")]
+    /// `object` or `oldObject` is no Kubernetes object.
+    #[error("the review's {field} is no Kubernetes object: {source}")]
     Object {
         /// `object` or `oldObject`.
         field: &'static str,
@@ -149,6 +151,8 @@ pub struct UserInfo<'a> {
     /// Empty for impersonations and client certificates.
     #[serde(default, borrow)]
     pub uid: Cow<'a, str>,
+    #[serde(default, borrow)]
+    groups: Option<&'a RawValue>,
     /// What the authenticator adds, such as the pod that a token is bound to.
     #[serde(default, borrow)]
     pub extra: Option<Extra<'a>>,
@@ -187,35 +191,34 @@ impl<'a> Request<'a> {
         self.dry_run == Some(true)
     }
 
-    /// The second step: both objects, parsed; null where there is none.
+    /// The second step: the object as it is stored. `None` for CREATE and CONNECT.
     ///
     /// # Errors
-    /// Where one of them is not JSON.
-    pub fn objects(&self) -> Result<Objects, ReviewError> {
-        Ok(Objects { old: read("oldObject", self.old_object)?, new: read("object", self.object)? })
+    /// Where it is no Kubernetes object.
+    pub fn old(&self) -> Result<Option<Object<'a>>, ReviewError> {
+        read("oldObject", self.old_object)
+    }
+
+    /// The second step: the object as it would be stored. `None` for DELETE.
+    ///
+    /// # Errors
+    /// Where it is no Kubernetes object.
+    pub fn new_object(&self) -> Result<Option<Object<'a>>, ReviewError> {
+        read("object", self.object)
     }
 }
 
-fn read(field: &'static str, raw: Option<&RawValue>) -> Result<Value, ReviewError> {
-    match raw {
-        None => Ok(Value::Null),
-        Some(raw) => serde_json::from_str(raw.get()).map_err(|source| ReviewError::Object { field, source }),
-    }
+fn read<'a>(field: &'static str, raw: Option<&'a RawValue>) -> Result<Option<Object<'a>>, ReviewError> {
+    let read = |raw: &'a RawValue| Object::read(Json::from(raw));
+    raw.map(read).transpose().map_err(|source| ReviewError::Object { field, source })
 }
 
-/// The two objects of a request; null where there is none.
-#[derive(Debug)]
-pub struct Objects {
-    /// As it is stored.
-    pub old: Value,
-    /// As it would be stored.
-    pub new: Value,
-}
-
-impl Objects {
-    /// The object that tells what the request is about: the stored one where there is one.
-    pub fn subject(&self) -> &Value {
-        if self.old.is_null() { &self.new } else { &self.old }
+impl UserInfo<'_> {
+    /// Whether the caller is in one of some groups. Identity providers send hundreds: they are only read when asked.
+    pub fn is_in_any(&self, groups: &[String]) -> bool {
+        let Some(own) = self.groups.filter(|_| !groups.is_empty()) else { return false };
+        let own: Vec<Text<'_>> = Json::from(own).read().unwrap_or_default();
+        own.iter().any(|own| groups.iter().any(|group| *group == own.0))
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::RefusedField;
 use crate::fields::Change;
+use crate::json::Json;
 
 /// Longest value that is shown, in characters.
 const LONGEST: usize = 80;
@@ -17,8 +18,17 @@ pub(super) fn hides_values(group: &str, kind: &str) -> bool {
 }
 
 pub(super) fn refused(change: &Change<'_>, secret: bool) -> RefusedField {
-    let show = |value: &Value| if secret { HIDDEN.to_owned() } else { shorten(value) };
+    let show = |value: Json<'_>| if secret { HIDDEN.to_owned() } else { show(value) };
     RefusedField { path: change.path.clone(), before: change.before.map(show), after: change.after.map(show) }
+}
+
+/// A value of which the beginning is enough is not parsed as a whole: it may be megabytes.
+fn show(json: Json<'_>) -> String {
+    let text = json.text();
+    match text.char_indices().nth(2 * LONGEST) {
+        Some((end, _)) if !text.starts_with('"') => cut(&text[..end].replace(char::is_control, " ")),
+        _ => json.value().map_or_else(|| cut(text), |value| shorten(&value)),
+    }
 }
 
 fn shorten(value: &Value) -> String {
@@ -26,8 +36,12 @@ fn shorten(value: &Value) -> String {
         Value::String(s) if !s.is_empty() && !s.contains(char::is_control) => s.clone(),
         other => other.to_string(),
     };
+    cut(&text)
+}
+
+fn cut(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
-        None => text,
+        None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
     }
 }

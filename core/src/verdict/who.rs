@@ -3,7 +3,7 @@
 //! A name proves nothing by itself: `edit` and `admin` may impersonate the service accounts of their namespace. What
 //! tells a real token from a borrowed name is in `uid` and `extra`, which impersonation does not carry.
 
-use super::policy::Identity;
+use super::policy::Policy;
 use super::review::UserInfo;
 
 /// The class of a caller, which the verdict's table has a column for.
@@ -13,17 +13,23 @@ pub enum Who {
     GitOps,
     /// A part of Kubernetes itself.
     System,
+    /// A service account that the policy lists, with a pod-bound token.
+    Operator,
     /// Everybody else: users, CI accounts, all other service accounts, and whoever wears a name without its token.
     Person,
 }
 
 impl Who {
-    /// The class of `user`, where `gitops` is the GitOps identity.
-    pub fn of(user: &UserInfo<'_>, gitops: &Identity) -> Who {
-        if gitops.is(user) {
+    /// The class of `user` under a policy.
+    pub fn of(user: &UserInfo<'_>, policy: &Policy) -> Who {
+        let name = user.username.as_ref();
+        let bound = |account: &String| account == name && has_pod_bound_token(user);
+        if policy.owner.is(user) || bound(&policy.own.reconciler) {
             Who::GitOps
-        } else if is_system(user) {
+        } else if is_system(user) || policy.system.iter().any(|system| system == name) {
             Who::System
+        } else if policy.operators.iter().any(bound) {
+            Who::Operator
         } else {
             Who::Person
         }
@@ -31,8 +37,18 @@ impl Who {
 }
 
 /// The names under which the parts of the control plane authenticate (Kubernetes RBAC documentation, "Core component
-/// roles"). Client certificates carry them, so no token can be asked for.
-const COMPONENTS: [&str; 3] = ["system:kube-controller-manager", "system:kube-scheduler", "system:apiserver"];
+/// roles"; K3s and RKE2 run some of them under names of their own). Client certificates carry them, so no token can be
+/// asked for.
+const COMPONENTS: [&str; 8] = [
+    "system:kube-controller-manager",
+    "system:kube-scheduler",
+    "system:apiserver",
+    "system:cloud-controller-manager",
+    "system:k3s-controller",
+    "system:rke2-controller",
+    "k3s-cloud-controller-manager",
+    "rke2-cloud-controller-manager",
+];
 
 fn is_system(user: &UserInfo<'_>) -> bool {
     let name = user.username.as_ref();
@@ -59,7 +75,10 @@ mod tests {
 
     fn who(json: &str) -> Who {
         let user: UserInfo<'_> = serde_json::from_str(json).unwrap();
-        Who::of(&user, &Identity::reconciler("gitward-system", "gitward-reconciler"))
+        let mut policy = Policy::built_in("gitward-system", "gitward-reconciler", "gitward-guard");
+        policy.operators.push("system:serviceaccount:cert-manager:cert-manager".to_owned());
+        policy.system.push("acme:controllers".to_owned());
+        Who::of(&user, &policy)
     }
 
     const RECONCILER: &str = "system:serviceaccount:gitward-system:gitward-reconciler";
@@ -85,5 +104,22 @@ mod tests {
         assert_eq!(who(&format!(r#"{{"username":"{name}","uid":"1","extra":{token}}}"#)), Who::System);
         assert_eq!(who(r#"{"username":"system:node:n1"}"#), Who::System);
         assert_eq!(who(r#"{"username":"system:nodes"}"#), Who::Person);
+    }
+
+    #[test]
+    fn a_listed_operator_needs_a_token_of_its_pod() {
+        let name = "system:serviceaccount:cert-manager:cert-manager";
+        let bound = r#"{"authentication.kubernetes.io/pod-name":["p"],"authentication.kubernetes.io/pod-uid":["u"],
+            "authentication.kubernetes.io/credential-id":["JTI=1"]}"#;
+        assert_eq!(who(&format!(r#"{{"username":"{name}","uid":"1","extra":{bound}}}"#)), Who::Operator);
+        assert_eq!(who(&format!(r#"{{"username":"{name}","uid":"1"}}"#)), Who::Person);
+        let other = "system:serviceaccount:cert-manager:other";
+        assert_eq!(who(&format!(r#"{{"username":"{other}","uid":"1","extra":{bound}}}"#)), Who::Person);
+    }
+
+    #[test]
+    fn the_policy_adds_parts_of_kubernetes() {
+        assert_eq!(who(r#"{"username":"acme:controllers"}"#), Who::System);
+        assert_eq!(who(r#"{"username":"system:k3s-controller"}"#), Who::System);
     }
 }

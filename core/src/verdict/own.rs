@@ -1,0 +1,120 @@
+//! gitward itself: what would let a person wear the reconciler's identity, or switch the guard off. In the cluster the
+//! chart's ValidatingAdmissionPolicies refuse the same, which run in the API server and cannot be down; here the rules
+//! stand so that `gitward check` says the same.
+
+use super::lookup::Answer;
+use super::review::{Operation, Request};
+use super::{Case, Reason, Subject, Verdict, Who};
+use crate::names;
+
+/// Annotation of the webhook configuration: the reason for which an installer has disabled the guard.
+const DISABLED: &str = "gitward.dev/disabled";
+/// Accounts of the controller manager whose pods would be taken for controllers (`kubectl get sa -n kube-system`).
+const CONTROLLERS: [&str; 3] = ["-controller", "generic-garbage-collector", "horizontal-pod-autoscaler"];
+/// What may be read of a node through the API server: exactly these, since a path may be written in many ways.
+const READ_ONLY: [&str; 9] = [
+    "metrics",
+    "metrics/cadvisor",
+    "metrics/resource",
+    "metrics/probes",
+    "metrics/slis",
+    "stats/summary",
+    "healthz",
+    "configz",
+    "pods",
+];
+
+impl<'a> Case<'a> {
+    /// The refusal of what gitward itself must be protected from.
+    pub(super) fn protect_gitward(&self) -> Answer<Option<Verdict>> {
+        if self.who == Who::System || !self.touches_gitward()? {
+            return Ok(None);
+        }
+        let request = self.request;
+        let is_record = (&*request.resource.group, &*request.resource.resource) == (names::GROUP, "blockedchanges");
+        let allowed = if is_record {
+            request.user_info.username == self.policy.own.guard
+        } else {
+            self.policy.is_installer(&request.user_info)
+        };
+        if allowed {
+            return Ok(None);
+        }
+        let subject = Subject {
+            group: request.resource.group.to_string(),
+            kind: request.kind.kind.to_string(),
+            namespace: request.namespace.to_string(),
+            name: request.name.to_string(),
+        };
+        Ok(Some(Verdict::refuse(self.policy, Reason::GitwardProtected, subject, None)))
+    }
+
+    fn touches_gitward(&self) -> Answer<bool> {
+        let request = self.request;
+        let (group, resource) = (request.resource.group.as_ref(), request.resource.resource.as_ref());
+        let own_name = || request.name.starts_with("gitward-") || request.name == "gitward";
+        Ok(match (group, resource) {
+            ("", "serviceaccounts") if request.sub_resource == "token" && request.namespace == "kube-system" => true,
+            ("", "serviceaccounts") if request.sub_resource == "token" => self.is_token_of_a_known_account(),
+            ("", "nodes") => request.sub_resource == "proxy" && !self.reads_node()?,
+            ("", "pods") if request.namespace == "kube-system" => self.wears_controller()?,
+            (names::GROUP, "guardpolicies" | "blockedchanges") => true,
+            ("apiextensions.k8s.io", "customresourcedefinitions") => {
+                request.operation != Operation::Create && request.name.ends_with(&format!(".{}", names::GROUP))
+            }
+            ("rbac.authorization.k8s.io", "clusterroles" | "clusterrolebindings") => own_name(),
+            ("admissionregistration.k8s.io", "validatingwebhookconfigurations") => {
+                request.name == "gitward" && self.disarms()?
+            }
+            ("admissionregistration.k8s.io", _) => own_name(),
+            _ => false,
+        } || in_namespace(request, &self.policy.own.name))
+    }
+
+    /// Whether a token is asked for an account whose token makes its bearer the reconciler, or an operator.
+    fn is_token_of_a_known_account(&self) -> bool {
+        let request = self.request;
+        let account = super::owner::service_account(&request.namespace, &request.name);
+        let policy = self.policy;
+        [policy.owner.identities(), &policy.operators, &policy.system]
+            .into_iter()
+            .flatten()
+            .any(|known| *known == account)
+    }
+
+    /// Whether the node is only asked for what it measures.
+    fn reads_node(&self) -> Answer<bool> {
+        let Some(options) = self.request.new_object()? else { return Ok(false) };
+        let path = options.json.get("path").and_then(|path| path.as_str()).unwrap_or_default();
+        Ok(READ_ONLY.contains(&path.trim_matches('/')))
+    }
+
+    /// Whether a Pod in kube-system gets an account that only the controller manager uses, without a Pod.
+    fn wears_controller(&self) -> Answer<bool> {
+        if self.request.operation != Operation::Create || !self.request.sub_resource.is_empty() {
+            return Ok(false);
+        }
+        let Some(pod) = self.request.new_object()? else { return Ok(false) };
+        let account = pod.json.at(&["spec", "serviceAccountName"]).and_then(|name| name.as_str()).unwrap_or_default();
+        Ok(CONTROLLERS.iter().any(|controller| account.ends_with(controller)))
+    }
+
+    /// Whether gitward's webhook configuration would be deleted or changed, and no installer has disabled it before.
+    fn disarms(&self) -> Answer<bool> {
+        let Some(old) = self.request.old()? else { return Ok(false) };
+        if old.annotation(DISABLED).is_some() {
+            return Ok(false);
+        }
+        let Some(new) = self.request.new_object()? else { return Ok(true) };
+        let webhooks = |object: &super::Object<'a>| object.json.get("webhooks");
+        Ok(match (webhooks(&old), webhooks(&new)) {
+            (Some(old), Some(new)) => !old.same(new),
+            (old, new) => old != new,
+        })
+    }
+}
+
+/// Whether the request is about the namespace or something in it. Drains must work there too.
+fn in_namespace(request: &Request<'_>, namespace: &str) -> bool {
+    request.namespace == namespace && request.sub_resource != "eviction"
+}
