@@ -15,6 +15,7 @@ pub mod guard;
 pub mod kubernetes;
 pub mod observe;
 pub mod protect;
+pub mod provide;
 pub mod record;
 pub mod render;
 pub mod source;

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 pub use kinds::{Kind, Kinds};
 pub use mark::{Marks, mark};
-pub use write::{Pruned, apply, guard_holder, prune, release};
+pub use write::{Holder, Pruned, apply, guard_holder, prune, release};
 
 use crate::kubernetes::describe;
 

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use gitward_core::names;
 use gitward_core::plan::ObjectKey;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
 
 use super::{ApplyError, Kind};
 use crate::kubernetes::{MANAGER, is_status};
 
-/// The manager of the label on namespaces that git does not declare.
+/// The manager of the label on holders that git does not declare.
 const HOLDER_MANAGER: &str = "gitward-holder";
 /// How long a CRD may take until its objects are served.
 const ESTABLISH: Duration = Duration::from_secs(30);
@@ -104,16 +106,29 @@ pub async fn release(client: &Client, kind: &Kind, key: &ObjectKey, sync: (&str,
     ignore_gone(api.patch(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(|_| ()))
 }
 
-/// Labels a namespace as holding pinned objects, or takes the label off. A namespace that does not exist is none.
+/// What holds pinned objects without being declared in git itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holder {
+    /// A namespace, by its name.
+    Namespace(String),
+    /// A CustomResourceDefinition, by its name: `<plural>.<group>`.
+    Definition(String),
+}
+
+/// Labels a holder of pinned objects, or takes the label off. One that does not exist is none.
 ///
 /// # Errors
 /// Where the API server refuses or fails.
-pub async fn guard_holder(client: &Client, namespace: &str, guarded: bool) -> Result<(), ApplyError> {
-    let api: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
+pub async fn guard_holder(client: &Client, holder: &Holder, guarded: bool) -> Result<(), ApplyError> {
+    let (resource, name) = match holder {
+        Holder::Namespace(name) => (ApiResource::erase::<Namespace>(&()), name),
+        Holder::Definition(name) => (ApiResource::erase::<CustomResourceDefinition>(&()), name),
+    };
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
     let value = if guarded { json!("true") } else { Value::Null };
     let patch = json!({"metadata": {"labels": {names::GUARDED: value}}});
     let params = PatchParams { field_manager: Some(HOLDER_MANAGER.to_owned()), ..PatchParams::default() };
-    ignore_gone(api.patch_metadata(namespace, &params, &Patch::Merge(&patch)).await.map(|_| ()))
+    ignore_gone(api.patch_metadata(name, &params, &Patch::Merge(&patch)).await.map(|_| ()))
 }
 
 fn ignore_gone(result: Result<(), kube::Error>) -> Result<(), ApplyError> {

@@ -8,7 +8,7 @@ mod reload;
 mod renew;
 
 pub use authority::{Authority, CertificateError, KeyAndCertificate};
-pub use reload::{ReloadError, serve_from_secret};
+pub use reload::{CertificateSource, Current, ReloadError, serve_certificate};
 pub use renew::{Renewal, RenewalError, Trusted, ensure_authority, ensure_certificate};
 
 /// The key of a Secret that holds a certificate chain (type `kubernetes.io/tls`).

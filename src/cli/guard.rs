@@ -1,10 +1,12 @@
 //! `gitward guard`
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::{asked_to_stop, serve};
-use crate::guard::{self, GuardConfig};
+use crate::guard::{self, GuardConfig, GuardSource};
 
 /// Serve the validating admission webhook.
 #[derive(clap::Args)]
@@ -19,7 +21,7 @@ pub(super) struct Args {
     #[arg(long, env = "GITWARD_NAMESPACE", default_value = "gitward-system")]
     namespace: String,
     /// The Secret with the certificate, in that namespace.
-    #[arg(long, default_value = "gitward-guard-tls")]
+    #[arg(long, default_value = "gitward-guard-tls", conflicts_with = "tls_cert")]
     tls_secret: String,
     /// The service account that may write what git declares, in that namespace.
     #[arg(long, default_value = "gitward-reconciler")]
@@ -27,6 +29,27 @@ pub(super) struct Args {
     /// The service account of the guard, in that namespace.
     #[arg(long, default_value = "gitward-guard")]
     guard_account: String,
+    /// PEM certificates of authorities: callers must show a certificate that one of them has signed.
+    #[arg(long)]
+    client_ca: Option<PathBuf>,
+    /// Seconds in which every request is answered; less than the webhook's timeoutSeconds.
+    #[arg(long, default_value = "4.5", value_parser = seconds)]
+    answer_within: Duration,
+    /// Seconds for which it serves on after it was asked to stop, until nobody is sent to it any more.
+    #[arg(long, default_value = "0", value_parser = seconds)]
+    drain_for: Duration,
+    /// Run without a cluster: the certificate chain, as PEM. Reloaded when it changes.
+    #[arg(long, requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Run without a cluster: the certificate's key, as PEM.
+    #[arg(long, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Run without a cluster: a GuardPolicy (YAML or JSON); without it the built-in policy applies.
+    #[arg(long, requires = "tls_cert")]
+    policy_file: Option<PathBuf>,
+    /// Run without a cluster: a List of live objects (YAML or JSON) that stands for look-ups.
+    #[arg(long, requires = "tls_cert")]
+    objects_file: Option<PathBuf>,
 }
 
 pub(super) fn run(args: Args) -> ExitCode {
@@ -34,9 +57,22 @@ pub(super) fn run(args: Args) -> ExitCode {
         listen: args.listen,
         observe_listen: args.observe_listen,
         namespace: args.namespace,
-        tls_secret: args.tls_secret,
         reconciler_account: args.reconciler_account,
         guard_account: args.guard_account,
+        client_ca: args.client_ca,
+        answer_within: args.answer_within,
+        drain: args.drain_for,
     };
-    serve(async |client| guard::run(client, config, asked_to_stop()).await)
+    let source = match (args.tls_cert, args.tls_key) {
+        (Some(tls_cert), Some(tls_key)) => {
+            GuardSource::Files { policy: args.policy_file, objects: args.objects_file, tls_cert, tls_key }
+        }
+        _ => GuardSource::Cluster { tls_secret: args.tls_secret },
+    };
+    serve(async || guard::run(source, config, asked_to_stop()).await)
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it takes a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }

@@ -36,18 +36,13 @@ pub fn run() -> ExitCode {
 }
 
 /// Runs a server in the runtime until it ends or the system asks it to stop.
-fn serve<E: std::error::Error>(server: impl AsyncFnOnce(kube::Client) -> Result<(), E>) -> ExitCode {
+fn serve<E: std::error::Error>(server: impl AsyncFnOnce() -> Result<(), E>) -> ExitCode {
     crate::telemetry::init();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    runtime.block_on(async {
-        match crate::kubernetes::connect().await {
-            Ok(client) => server(client).await.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS),
-            Err(error) => fail(&error),
-        }
-    })
+    runtime.block_on(async { server().await.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS) })
 }
 
 fn fail(error: &dyn std::error::Error) -> ExitCode {

@@ -42,5 +42,5 @@ pub(super) fn run(args: Args) -> ExitCode {
         renewal: Renewal { authority_secret: args.ca_secret, guard_secret: args.tls_secret, names: args.guard_name },
         webhook_copy: args.webhook_copy,
     };
-    serve(async |client| sync::run(client, config, asked_to_stop()).await)
+    serve(async || sync::run(config, asked_to_stop()).await)
 }

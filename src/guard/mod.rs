@@ -6,11 +6,15 @@
 //! Imports [`crate::api`], [`crate::certs`], [`crate::record`].
 
 mod answer;
+mod limits;
 mod lookup;
+mod metrics;
+mod offline;
 mod policy;
 mod review;
 mod server;
 mod state;
 
+pub use offline::{FileError, read_objects, read_policy};
 pub use policy::{InvalidPolicy, policy};
-pub use server::{GuardConfig, GuardError, run};
+pub use server::{GuardConfig, GuardError, GuardSource, run};

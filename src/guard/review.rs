@@ -1,6 +1,6 @@
 //! One admission call, from its body to its answer.
 
-use gitward_core::verdict::{Known, Request, ReviewError, Step, Verdict, judge, message};
+use gitward_core::verdict::{Decision, Known, Request, ReviewError, Step, Verdict, judge, message};
 use jiff::Timestamp;
 
 use super::answer::Answer;
@@ -16,11 +16,11 @@ pub(super) struct Reviewer {
 }
 
 impl Reviewer {
-    /// Judges the review in `body`, records a refusal, and returns the answer's bytes.
+    /// Judges the review in `body`, records a refusal, and returns the answer's bytes with what it decided.
     ///
     /// # Errors
     /// Where the body is no review.
-    pub(super) async fn answer(&self, body: &[u8]) -> Result<Vec<u8>, ReviewError> {
+    pub(super) async fn answer(&self, body: &[u8]) -> Result<(Vec<u8>, Decision), ReviewError> {
         let request = Request::parse(body)?;
         let verdict = self.verdict(&request).await?;
         let sync = verdict.pin.as_ref().and_then(|pin| self.state.sync(pin));
@@ -29,7 +29,8 @@ impl Reviewer {
             self.recorder.record(&request, &verdict, Timestamp::now());
         }
         let answer = Answer::new(&request.uid, &verdict, message.as_deref());
-        serde_json::to_vec(&answer).map_err(ReviewError::Malformed)
+        let answer = serde_json::to_vec(&answer).map_err(ReviewError::Malformed)?;
+        Ok((answer, verdict.decision))
     }
 
     async fn verdict(&self, request: &Request<'_>) -> Result<Verdict, ReviewError> {

@@ -1,42 +1,38 @@
-//! The TLS server.
+//! The TLS server: from a connection to a review's body, and back.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::State as Shared;
+use axum::extract::{Request, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
-use futures::StreamExt;
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use gitward_core::verdict::Policy;
-use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::Api;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::sync::watch;
-use tower::limit::GlobalConcurrencyLimitLayer;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
+use super::limits::{self, Bodies, FIRST, HEADERS, IDLE, Refusal, STREAMS};
 use super::lookup::Lookup;
+use super::metrics::Metrics;
+use super::offline::{FileError, read_objects, read_policy};
 use super::review::Reviewer;
 use super::state::State;
-use crate::certs;
+use crate::certs::{self, CertificateSource, ReloadError};
 use crate::record::{Recorder, Writer};
 use crate::telemetry::{self, Readiness};
 
-/// Largest body: escaping makes a review of some 12 MB of a 1 MB object (tried).
-const MAX_BODY: usize = 20 << 20;
-/// How much of a larger body is read before the connection is given up.
-const DRAINED: usize = 4 * MAX_BODY;
-/// How many reviews are judged at a time; the others wait. Bounds the memory together with [`MAX_BODY`].
-const CONCURRENT: usize = 64;
-/// How long requests in flight may take after the process was asked to stop.
+/// How long requests in flight may take after the process has stopped to accept. Longer than any takes.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// How a guard is run.
@@ -48,12 +44,37 @@ pub struct GuardConfig {
     pub observe_listen: SocketAddr,
     /// gitward's own namespace.
     pub namespace: String,
-    /// The Secret with the guard's certificate.
-    pub tls_secret: String,
     /// The service account that may write what git declares.
     pub reconciler_account: String,
     /// The service account of the guard itself, which alone writes BlockedChanges.
     pub guard_account: String,
+    /// PEM certificates of authorities: callers must show a certificate that one of them has signed.
+    pub client_ca: Option<PathBuf>,
+    /// How long a request may take, from its headers to the answer. Shorter than the webhook's `timeoutSeconds`.
+    pub answer_within: Duration,
+    /// How long it serves on after it was asked to stop, until nobody is sent to it any more.
+    pub drain: Duration,
+}
+
+/// Where a guard has its policy, objects and certificate from.
+#[derive(Clone, Debug)]
+pub enum GuardSource {
+    /// From the cluster; the Secret in gitward's namespace has the certificate.
+    Cluster {
+        /// Its name.
+        tls_secret: String,
+    },
+    /// From files, without any cluster.
+    Files {
+        /// A GuardPolicy; without it the built-in policy holds.
+        policy: Option<PathBuf>,
+        /// A List of live objects; without it there are none.
+        objects: Option<PathBuf>,
+        /// The certificate chain, as PEM.
+        tls_cert: PathBuf,
+        /// Its key, as PEM.
+        tls_key: PathBuf,
+    },
 }
 
 /// Why the guard stopped.
@@ -67,34 +88,62 @@ pub enum GuardError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The certificate cannot be loaded.
+    #[error(transparent)]
+    Certificate(#[from] ReloadError),
     /// The task that follows the certificate ended.
     #[error("the certificate is no longer followed")]
-    Certificate,
+    Unfollowed,
+    /// A file of policy, objects or authorities cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The API server cannot be asked.
+    #[error(transparent)]
+    Connect(#[from] crate::kubernetes::ConnectError),
 }
 
 /// Serves until `stop` is done, then finishes what is in flight and writes what waits to be written.
 ///
 /// # Errors
 /// Where it cannot serve.
-pub async fn run(client: Client, config: GuardConfig, stop: impl Future<Output = ()>) -> Result<(), GuardError> {
+pub async fn run(source: GuardSource, config: GuardConfig, stop: impl Future<Output = ()>) -> Result<(), GuardError> {
     let mut registry = Registry::default();
-    let (recorder, refusals) = Recorder::new(&mut registry);
-    let writer = tokio::spawn(Writer::new(client.clone(), config.namespace.clone()).run(refusals));
+    let metrics = Metrics::new(&mut registry);
     let built_in = Policy::built_in(&config.namespace, &config.reconciler_account, &config.guard_account);
-    let state = State::follow(&client, built_in);
+    let (reviewer, certificate, writer) = match source {
+        GuardSource::Files { policy, objects, tls_cert, tls_key } => {
+            let policy = read_policy(policy.as_deref(), built_in)?;
+            let lookup = Lookup::File(read_objects(objects.as_deref(), &policy.owner)?);
+            let recorder = Recorder::without_cluster(&mut registry);
+            let reviewer = Reviewer { state: State::fixed(policy), lookup, recorder };
+            (reviewer, CertificateSource::Files(tls_cert, tls_key), None)
+        }
+        GuardSource::Cluster { tls_secret } => {
+            let client = crate::kubernetes::connect().await?;
+            let (recorder, refusals) = Recorder::new(&mut registry);
+            let writer = tokio::spawn(Writer::new(client.clone(), config.namespace.clone()).run(refusals));
+            let reviewer = in_cluster(&client, built_in, recorder);
+            let secrets = Api::namespaced(client, &config.namespace);
+            (reviewer, CertificateSource::Secret(secrets, tls_secret), Some(writer))
+        }
+    };
     let readiness = Readiness::default();
     let observe = telemetry::serve(config.observe_listen, readiness.clone(), registry);
-    let reviewer = Reviewer { state: state.clone(), lookup: Lookup::cluster(client.clone()), recorder };
-    let secrets = Api::namespaced(client, &config.namespace);
     let served = tokio::select! {
-        served = serve(&config, secrets, reviewer, state, readiness, stop) => served,
+        served = serve(&config, certificate, reviewer, metrics, readiness, stop) => served,
         ended = observe => Err(listen_error(config.observe_listen, ended)),
     };
     // The recorder is gone with the server: the writer ends when its queue is empty.
-    if writer.await.is_err() {
+    if let Some(writer) = writer
+        && writer.await.is_err()
+    {
         warn!("the last BlockedChanges may not be written; the log lines above have them");
     }
     served
+}
+
+fn in_cluster(client: &Client, built_in: Policy, recorder: Recorder) -> Reviewer {
+    Reviewer { state: State::follow(client, built_in), lookup: Lookup::cluster(client.clone()), recorder }
 }
 
 fn listen_error(address: SocketAddr, ended: std::io::Result<()>) -> GuardError {
@@ -104,28 +153,39 @@ fn listen_error(address: SocketAddr, ended: std::io::Result<()>) -> GuardError {
 
 async fn serve(
     config: &GuardConfig,
-    secrets: Api<Secret>,
+    certificate: CertificateSource,
     reviewer: Reviewer,
-    state: State,
+    metrics: Metrics,
     readiness: Readiness,
     stop: impl Future<Output = ()>,
 ) -> Result<(), GuardError> {
-    let (sender, receiver) = watch::channel(None);
-    tokio::spawn(certs::serve_from_secret(secrets, config.tls_secret.clone(), sender));
-    let tls = tokio::select! {
-        tls = first(receiver) => tls?,
-        () = state_of_waiting(config) => return Ok(()),
+    let client_ca = match &config.client_ca {
+        None => None,
+        Some(path) => Some(std::fs::read(path).map_err(|source| FileError::Read { path: path.clone(), source })?),
     };
-    state.ready().await;
+    let (sender, receiver) = watch::channel(None);
+    let following = tokio::spawn(certs::serve_certificate(certificate, client_ca, sender));
+    let tls = tokio::select! {
+        tls = first(receiver) => tls,
+        () = say_that_it_waits() => return Ok(()),
+    };
+    let Some(tls) = tls else {
+        return Err(following
+            .await
+            .map_or(GuardError::Unfollowed, |ended| ended.err().map_or(GuardError::Unfollowed, GuardError::from)));
+    };
+    reviewer.state.ready().await;
     let handle = Handle::new();
-    let server = axum_server::bind_rustls(config.listen, tls).handle(handle.clone());
-    let serving = server.serve(router(reviewer).into_make_service());
+    let serving = server(config, tls, handle.clone()).serve(limits::connections(router(config, reviewer, metrics)));
     let stopping = async {
-        handle.listening().await;
-        readiness.set(true);
-        info!(listen = %config.listen, "guards");
+        if handle.listening().await.is_some() {
+            readiness.set(true);
+            info!(listen = %config.listen, "guards");
+        }
         stop.await;
         readiness.set(false);
+        info!("stops");
+        tokio::time::sleep(config.drain).await;
         handle.graceful_shutdown(Some(GRACE));
         std::future::pending::<()>().await;
     };
@@ -135,59 +195,72 @@ async fn serve(
     }
 }
 
+type TlsServer = axum_server::Server<SocketAddr, RustlsAcceptor<NoDelayAcceptor>>;
+
+fn server(config: &GuardConfig, tls: RustlsConfig, handle: Handle<SocketAddr>) -> TlsServer {
+    let acceptor = RustlsAcceptor::new(tls).handshake_timeout(FIRST).acceptor(NoDelayAcceptor::new());
+    let mut server = axum_server::bind(config.listen).acceptor(acceptor).handle(handle).first_request_timeout(FIRST);
+    let http = server.http_builder();
+    http.http1().header_read_timeout(IDLE).max_buf_size(HEADERS);
+    http.http2()
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEADERS as u32)
+        .keep_alive_interval(IDLE)
+        .keep_alive_timeout(FIRST);
+    server.accept_error_handler(|from, error| {
+        info!(from = from.map(ToString::to_string), %error, "a connection without a request");
+    })
+}
+
 /// Says once a minute what the guard waits for.
-async fn state_of_waiting(config: &GuardConfig) {
+async fn say_that_it_waits() {
     loop {
-        info!(secret = config.tls_secret, "waits for its certificate, which the reconciler issues");
         tokio::time::sleep(Duration::from_secs(60)).await;
+        info!("waits for its certificate, which the reconciler issues");
     }
 }
 
-async fn first(mut receiver: watch::Receiver<Option<RustlsConfig>>) -> Result<RustlsConfig, GuardError> {
-    let loaded = receiver.wait_for(Option::is_some).await.map_err(|_| GuardError::Certificate)?;
-    loaded.clone().ok_or(GuardError::Certificate)
+async fn first(mut receiver: watch::Receiver<Option<RustlsConfig>>) -> Option<RustlsConfig> {
+    receiver.wait_for(Option::is_some).await.ok()?.clone()
 }
 
-fn router(reviewer: Reviewer) -> Router {
-    Router::new()
-        .route("/review", post(review))
-        .layer(GlobalConcurrencyLimitLayer::new(CONCURRENT))
-        .with_state(Arc::new(reviewer))
+/// What every request needs.
+struct Guard {
+    reviewer: Reviewer,
+    bodies: Bodies,
+    metrics: Metrics,
+    answer_within: Duration,
 }
 
-async fn review(Shared(reviewer): Shared<Arc<Reviewer>>, body: Body) -> Response {
-    let body = match read(body).await {
-        Ok(body) => body,
+fn router(config: &GuardConfig, reviewer: Reviewer, metrics: Metrics) -> Router {
+    let guard = Guard { reviewer, bodies: Bodies::new(), metrics, answer_within: config.answer_within };
+    Router::new().route("/review", post(review)).with_state(Arc::new(guard))
+}
+
+async fn review(Shared(guard): Shared<Arc<Guard>>, request: Request) -> Response {
+    let begun = guard.metrics.begin();
+    let answered = timeout(guard.answer_within, guard.answer(request)).await.unwrap_or_else(|_| {
+        let seconds = guard.answer_within.as_secs_f32();
+        Err((StatusCode::SERVICE_UNAVAILABLE, format!("no answer within {seconds} s: the guard has too much to do\n")))
+    });
+    match answered {
+        Ok((answer, decision)) => {
+            begun.decided(decision);
+            ([(header::CONTENT_TYPE, "application/json")], answer).into_response()
+        }
         Err((status, text)) => {
+            begun.unanswered(status);
             warn!(%status, text, "a call without a verdict");
-            return (status, text).into_response();
-        }
-    };
-    match reviewer.answer(&body).await {
-        Ok(answer) => ([(header::CONTENT_TYPE, "application/json")], answer).into_response(),
-        Err(error) => {
-            warn!(%error, "a call without a verdict");
-            (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response()
+            (status, text).into_response()
         }
     }
 }
 
-/// Reads a body up to the limit. One that is larger is read on, up to a second limit, without being kept: a client
-/// that is still sending would see a broken connection instead of the answer.
-async fn read(body: Body) -> Result<Vec<u8>, (StatusCode, String)> {
-    let mut stream = body.into_data_stream();
-    let (mut kept, mut length) = (Vec::new(), 0_usize);
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|e| (StatusCode::BAD_REQUEST, format!("the body could not be read: {e}\n")))?;
-        length += chunk.len();
-        if length <= MAX_BODY {
-            kept.extend_from_slice(&chunk);
-        } else if length > DRAINED {
-            break;
-        }
+impl Guard {
+    async fn answer(&self, request: Request) -> Result<(Vec<u8>, gitward_core::verdict::Decision), Refusal> {
+        let (body, _held) = self.bodies.read(request).await?;
+        self.metrics.bytes(self.bodies.held());
+        let answer = self.reviewer.answer(&body).await;
+        answer.map_err(|error| (StatusCode::BAD_REQUEST, format!("{error}\n")))
     }
-    if length > MAX_BODY {
-        return Err((StatusCode::PAYLOAD_TOO_LARGE, format!("a review may have {MAX_BODY} bytes at most\n")));
-    }
-    Ok(kept)
 }

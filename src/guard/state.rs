@@ -8,6 +8,7 @@ use kube::Client;
 use kube::api::Api;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::policy::policy;
@@ -16,8 +17,11 @@ use crate::api::{GitSync, GuardPolicy};
 /// What the guard knows of the cluster.
 #[derive(Clone)]
 pub(super) struct State {
-    syncs: Store<GitSync>,
+    /// None where there is no cluster.
+    syncs: Option<Store<GitSync>>,
     policy: Arc<RwLock<Arc<Policy>>>,
+    /// Whether it is known if there is a GuardPolicy.
+    loaded: watch::Receiver<bool>,
 }
 
 impl State {
@@ -28,13 +32,18 @@ impl State {
 
     /// What is known of the GitSync that declares an object.
     pub(super) fn sync(&self, pin: &Pin) -> Option<SyncInfo> {
-        let sync = self.syncs.get(&ObjectRef::new(&pin.sync_name).within(&pin.sync_namespace))?;
+        let sync = self.syncs.as_ref()?.get(&ObjectRef::new(&pin.sync_name).within(&pin.sync_namespace))?;
         let revision = sync.status.as_ref().and_then(|status| status.last_applied_revision.clone());
         Some(SyncInfo {
             url: sync.spec.source.url.clone(),
             reference: sync.spec.source.reference.branch.clone(),
             revision: revision.unwrap_or_default(),
         })
+    }
+
+    /// A policy that stays as it is.
+    pub(super) fn fixed(policy: Policy) -> State {
+        State { syncs: None, policy: Arc::new(RwLock::new(Arc::new(policy))), loaded: watch::channel(true).1 }
     }
 
     /// Starts to follow the cluster. `built_in` holds where there is no GuardPolicy.
@@ -47,21 +56,31 @@ impl State {
             }
         }));
         let built_in = Arc::new(built_in);
-        let state = State { syncs, policy: Arc::new(RwLock::new(built_in.clone())) };
-        tokio::spawn(follow_policy(client.clone(), built_in, state.policy.clone()));
+        let (loaded, receiver) = watch::channel(false);
+        let policy = Arc::new(RwLock::new(built_in.clone()));
+        let state = State { syncs: Some(syncs), policy, loaded: receiver };
+        tokio::spawn(follow_policy(client.clone(), built_in, state.policy.clone(), loaded));
         state
     }
 
-    /// Waits until the GitSyncs are known.
+    /// Waits until the policy and the GitSyncs are known.
     pub(super) async fn ready(&self) {
-        // The only error is that the reflector's task ended, and with it the process.
-        let _ = self.syncs.wait_until_ready().await;
+        // The only errors are that a task ended, and with it the process.
+        let _ = self.loaded.clone().wait_for(|loaded| *loaded).await;
+        if let Some(syncs) = &self.syncs {
+            let _ = syncs.wait_until_ready().await;
+        }
     }
 }
 
 /// Keeps `current` as the GuardPolicy named `default` says; without it, or while it is invalid, the strict built-in
 /// one holds.
-async fn follow_policy(client: Client, built_in: Arc<Policy>, current: Arc<RwLock<Arc<Policy>>>) {
+async fn follow_policy(
+    client: Client,
+    built_in: Arc<Policy>,
+    current: Arc<RwLock<Arc<Policy>>>,
+    loaded: watch::Sender<bool>,
+) {
     let only = watcher::Config::default().fields("metadata.name=default");
     let mut events = Box::pin(watcher(Api::<GuardPolicy>::all(client), only).default_backoff());
     let mut seen = false;
@@ -76,7 +95,10 @@ async fn follow_policy(client: Client, built_in: Arc<Policy>, current: Arc<RwLoc
                 seen = true;
                 policy(&found.spec, &built_in.own, &built_in.owner).map(Arc::new)
             }
-            Ok(Some(watcher::Event::InitDone)) if seen => continue,
+            Ok(Some(watcher::Event::InitDone)) if seen => {
+                loaded.send_replace(true);
+                continue;
+            }
             Ok(Some(watcher::Event::InitDone | watcher::Event::Delete(_))) => Ok(built_in.clone()),
             Err(error) => {
                 warn!(%error, "the GuardPolicy cannot be watched: the last one known holds");
@@ -89,5 +111,6 @@ async fn follow_policy(client: Client, built_in: Arc<Policy>, current: Arc<RwLoc
         });
         info!(mode = ?next.mode, allowed_fields = next.allow.len(), "follows the policy");
         *current.write().unwrap_or_else(PoisonError::into_inner) = next;
+        loaded.send_replace(true);
     }
 }

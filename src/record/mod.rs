@@ -32,7 +32,8 @@ struct ReasonLabel {
 /// Takes refusals from the guard.
 #[derive(Clone)]
 pub struct Recorder {
-    queue: mpsc::Sender<Refusal>,
+    /// None where there is no cluster to write to.
+    queue: Option<mpsc::Sender<Refusal>>,
     refusals: Family<ReasonLabel, Counter>,
     dropped: Counter,
 }
@@ -41,11 +42,20 @@ impl Recorder {
     /// A recorder with its metrics, and the receiving end for a [`Writer`].
     pub fn new(registry: &mut Registry) -> (Recorder, mpsc::Receiver<Refusal>) {
         let (queue, receiver) = mpsc::channel(QUEUE);
+        (Recorder::with(Some(queue), registry), receiver)
+    }
+
+    /// A recorder that writes log lines and counts.
+    pub fn without_cluster(registry: &mut Registry) -> Recorder {
+        Recorder::with(None, registry)
+    }
+
+    fn with(queue: Option<mpsc::Sender<Refusal>>, registry: &mut Registry) -> Recorder {
         let recorder = Recorder { queue, refusals: Family::default(), dropped: Counter::default() };
         registry.register("gitward_refusals", "Changes that are against the policy", recorder.refusals.clone());
         let dropped = "Refusals that were logged, but not written as a BlockedChange because too many waited";
         registry.register("gitward_records_dropped", dropped, recorder.dropped.clone());
-        (recorder, receiver)
+        recorder
     }
 
     /// Records a refusal. Never waits. A dry run leaves no record but the log line and the metric.
@@ -64,9 +74,11 @@ impl Recorder {
             origin = refusal.spec.origin,
             dry_run = request.is_dry_run(),
             review = %request.uid,
-            "refused a change"
+            "{}",
+            if verdict.is_refusal() { "refused a change" } else { "recorded an access" }
         );
-        if !request.is_dry_run() && self.queue.try_send(refusal).is_err() {
+        let Some(queue) = self.queue.as_ref().filter(|_| !request.is_dry_run()) else { return };
+        if queue.try_send(refusal).is_err() {
             self.dropped.inc();
             warn!(review = %request.uid, "too many refusals wait to be written as BlockedChanges: this one is only logged");
         }

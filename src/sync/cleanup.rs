@@ -9,9 +9,9 @@ use tracing::info;
 use super::RunError;
 use super::controller::Context;
 use super::declared::name_of;
-use super::run::prune_one;
+use super::run::{prune_one, release_holders};
 use crate::api::{DeletionPolicy, GitSync};
-use crate::apply::{ApplyError, guard_holder, release};
+use crate::apply::{ApplyError, release};
 
 /// Cleans up after a GitSync that is being deleted. What fails is tried again until it is through.
 pub(super) async fn clean_up(ctx: &Context, sync: &GitSync) -> Result<(), RunError> {
@@ -34,10 +34,7 @@ pub(super) async fn clean_up(ctx: &Context, sync: &GitSync) -> Result<(), RunErr
         inventory.remove(&key);
     }
     ctx.inventories.store(name, inventory).await?;
-    let used = ctx.inventories.namespaces().await;
-    for key in before.keys().filter(|key| !key.namespace.is_empty() && !used.contains(&key.namespace)) {
-        guard_holder(&ctx.client, &key.namespace, false).await?;
-    }
+    release_holders(ctx, &before).await?;
     info!(git_sync = name, policy = ?sync.spec.deletion_policy, objects = before.len(), "cleaned up after a GitSync");
     Ok(())
 }

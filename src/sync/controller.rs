@@ -32,6 +32,7 @@ use crate::apply::Kinds;
 use crate::certs::Renewal;
 use crate::observe::{Drift, Healer, Pinned, Watches};
 use crate::protect::{self, Protect};
+use crate::provide::provide;
 use crate::telemetry::{self, Readiness};
 
 const FINALIZER: &str = "gitward.dev/gitsync";
@@ -64,6 +65,9 @@ pub enum ReconcileError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The API server cannot be asked.
+    #[error(transparent)]
+    Connect(#[from] crate::kubernetes::ConnectError),
     /// What was created before is not known, so nothing may be pruned or created.
     #[error(transparent)]
     Inventory(#[from] InventoryError),
@@ -97,10 +101,10 @@ struct Progress {
 /// # Errors
 /// Where it cannot begin.
 pub async fn run(
-    client: Client,
     config: ReconcileConfig,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) -> Result<(), ReconcileError> {
+    let client = crate::kubernetes::connect().await?;
     let mut registry = Registry::default();
     let pinned = Arc::new(Pinned::default());
     let (healer, drifts) = Healer::new(client.clone(), pinned.clone(), &mut registry);
@@ -120,6 +124,7 @@ pub async fn run(
     tokio::spawn(tell(client.clone(), drifts));
     let webhook = Protect { namespace: config.namespace, copy: config.webhook_copy, renewal: config.renewal };
     tokio::spawn(protect::keep(client.clone(), webhook));
+    tokio::spawn(provide(client.clone()));
     let controller = Controller::new(Api::<GitSync>::all(client), watcher::Config::default())
         .graceful_shutdown_on(stop)
         .run(reconcile, retry, context)

@@ -67,10 +67,10 @@ impl Inventories {
         all.iter().find(|(name, inventory)| *name != sync && inventory.contains_key(key)).map(|(name, _)| name.clone())
     }
 
-    /// The namespaces in which any GitSync has created objects.
-    pub async fn namespaces(&self) -> BTreeSet<String> {
+    /// What all GitSyncs have created.
+    pub async fn objects(&self) -> Inventory {
         let all = self.by_sync.lock().await;
-        all.values().flat_map(BTreeMap::keys).map(|key| key.namespace.clone()).filter(|ns| !ns.is_empty()).collect()
+        all.values().flatten().map(|(key, version)| (key.clone(), version.clone())).collect()
     }
 
     /// Stores an inventory; an empty one is removed.

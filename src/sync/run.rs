@@ -15,7 +15,7 @@ use super::controller::Context;
 use super::declared::{Failed, Prepared, Ready, name_of, prepare};
 use super::inventory::Inventory;
 use crate::api::GitSync;
-use crate::apply::{ApplyError, Pruned, apply, guard_holder, prune};
+use crate::apply::{ApplyError, Holder, Pruned, apply, guard_holder, prune};
 use crate::kubernetes::describe;
 use crate::render::{self, Spool};
 use crate::source::{Credentials, File, Remote, Revision, fetch};
@@ -82,14 +82,16 @@ pub(super) async fn carry_out(ctx: &Context, sync: &GitSync, files: &[File]) -> 
     inventory.extend(prepared.ready.iter().map(|ready| (ready.key.clone(), ready.api_version.clone())));
     ctx.inventories.store(name, inventory.clone()).await?;
 
-    guard_namespaces(ctx, &keys).await?;
+    guard_holders(ctx, &prepared.ready).await?;
     let mut failed = apply_all(ctx, sync, &plan, &prepared).await;
     failed.append(&mut prepared.failed);
     // A commit that is not applied as a whole removes nothing: what it drops may be what keeps the rest alive.
     if failed.is_empty() && !prepared.unknown && sync.spec.prune {
         failed = prune_all(ctx, sync, &plan.prune, &mut inventory).await;
         ctx.inventories.store(name, inventory).await?;
-        release_namespaces(ctx, &stored).await;
+        if let Err(error) = release_holders(ctx, &stored).await {
+            warn!(%error, "something stays guarded, though it holds nothing that is pinned");
+        }
     }
     Ok(failed)
 }
@@ -111,26 +113,58 @@ async fn leave_others(ctx: &Context, sync: &GitSync, prepared: &mut Prepared) {
     prepared.ready = mine;
 }
 
-/// Namespaces are guarded before the first object is in them. Those that git itself declares get the label there.
-async fn guard_namespaces(ctx: &Context, keys: &[ObjectKey]) -> Result<(), RunError> {
-    let declared: BTreeSet<&str> =
-        keys.iter().filter(|k| k.kind == "Namespace" && k.group.is_empty()).map(|k| k.name.as_str()).collect();
-    let used: BTreeSet<&str> = keys.iter().map(|k| k.namespace.as_str()).filter(|ns| !ns.is_empty()).collect();
-    for namespace in used.difference(&declared) {
-        guard_holder(&ctx.client, namespace, true).await?;
+/// Namespaces and definitions are guarded before the first object is in them. Those that git itself declares get the
+/// label there.
+async fn guard_holders(ctx: &Context, ready: &[Ready]) -> Result<(), RunError> {
+    let is_definition = |key: &ObjectKey| key.kind == "CustomResourceDefinition";
+    let declared: BTreeSet<Holder> = ready
+        .iter()
+        .filter_map(|ready| match ready.key.kind.as_str() {
+            "Namespace" if ready.key.group.is_empty() => Some(Holder::Namespace(ready.key.name.clone())),
+            _ if is_definition(&ready.key) => Some(Holder::Definition(ready.key.name.clone())),
+            _ => None,
+        })
+        .collect();
+    let mut used = BTreeSet::new();
+    for ready in ready {
+        used.extend(holders(ctx, &ready.key, &ready.api_version).await);
+    }
+    for holder in used.difference(&declared) {
+        guard_holder(&ctx.client, holder, true).await?;
     }
     Ok(())
 }
 
-/// Takes the label off namespaces in which nothing is pinned any more.
-async fn release_namespaces(ctx: &Context, before: &Inventory) {
-    let used = ctx.inventories.namespaces().await;
-    let was: BTreeSet<&String> = before.keys().map(|k| &k.namespace).filter(|ns| !ns.is_empty()).collect();
-    for namespace in was.into_iter().filter(|ns| !used.contains(*ns)) {
-        if let Err(error) = guard_holder(&ctx.client, namespace, false).await {
-            warn!(namespace, %error, "the namespace stays guarded, though nothing in it is pinned");
-        }
+/// What holds an object. A kind that is not served yet comes with its definition, which bears the label itself.
+async fn holders(ctx: &Context, key: &ObjectKey, api_version: &str) -> Vec<Holder> {
+    let mut holders = Vec::new();
+    if !key.namespace.is_empty() {
+        holders.push(Holder::Namespace(key.namespace.clone()));
     }
+    // Kubernetes' own groups have no dot, or end in k8s.io as some definitions do.
+    if key.group.contains('.')
+        && let Ok(kind) = ctx.kinds.get(api_version, &key.kind).await
+    {
+        holders.push(Holder::Definition(format!("{}.{}", kind.resource.plural, key.group)));
+    }
+    holders
+}
+
+/// Takes the label off what holds no pinned object any more.
+pub(super) async fn release_holders(ctx: &Context, before: &Inventory) -> Result<(), ApplyError> {
+    let used = ctx.inventories.objects().await;
+    let mut still = BTreeSet::new();
+    for (key, version) in &used {
+        still.extend(holders(ctx, key, version).await);
+    }
+    let mut was = BTreeSet::new();
+    for (key, version) in before {
+        was.extend(holders(ctx, key, version).await);
+    }
+    for holder in was.difference(&still) {
+        guard_holder(&ctx.client, holder, false).await?;
+    }
+    Ok(())
 }
 
 async fn apply_all(ctx: &Context, sync: &GitSync, plan: &Plan, prepared: &Prepared) -> Vec<Failed> {

@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bad_input;
+mod descendants;
 mod guard;
 mod heal;
+mod policy;
 mod rights;
 mod support;
 mod sync;

@@ -1,0 +1,14 @@
+//! What the guard needs and may not write itself: the labels by which the API server's selectors find namespaces, and
+//! the rights to look objects up. Run by the reconciler, beside the flow from git.
+//!
+//! Imports [`crate::api`].
+
+mod exclusive;
+mod lookups;
+
+use kube::Client;
+
+/// Provides until the process ends.
+pub async fn provide(client: Client) {
+    tokio::join!(exclusive::keep_labels(client.clone()), lookups::keep_role(client));
+}
