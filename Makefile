@@ -1,7 +1,8 @@
 # make demo    the whole story on a real control plane
 # make test    everything that has to hold before a commit lands
+# make bench-guard  what a review costs, beside a webhook that does nothing; ROUNDS=10 for steadier numbers
 
-.PHONY: demo test tools crds lint
+.PHONY: demo test tools crds lint bench-guard
 
 demo: tools
 	cargo build --quiet --bin gitward
@@ -21,3 +22,7 @@ lint: tools
 # The CRDs of the chart, from the types in src/api.
 crds:
 	cargo run --quiet -- crds > charts/gitward/crds/gitward.yaml
+
+ROUNDS ?= 3
+bench-guard:
+	cargo bench --quiet --bench guard -- --rounds=$(ROUNDS)

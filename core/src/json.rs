@@ -42,7 +42,17 @@ impl<'a> Json<'a> {
 
     /// Whether it is an object without members.
     pub fn is_empty_object(self) -> bool {
-        self.0.strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with('}'))
+        self.is_written_as("{}")
+    }
+
+    /// Whether it has this text, but for whitespace.
+    pub fn is_written_as(self, text: &str) -> bool {
+        self.0.bytes().filter(|byte| !byte.is_ascii_whitespace()).eq(text.bytes())
+    }
+
+    /// Whether it is `null`.
+    pub fn is_null(self) -> bool {
+        self.0 == "null"
     }
 
     /// The members; none where it is no object.
@@ -62,6 +72,17 @@ impl<'a> Json<'a> {
         }
         let mut reader = serde_json::Deserializer::from_str(self.0);
         reader.deserialize_map(Member(key)).ok().flatten()
+    }
+
+    /// One member of an object that is known to have no two of one name: the rest is not looked at.
+    pub fn get_first(self, key: &str) -> Option<Json<'a>> {
+        let mut found = None;
+        if self.is_object() {
+            let mut reader = serde_json::Deserializer::from_str(self.0);
+            // An error is how a visitor stops.
+            let _ = reader.deserialize_map(First(key, &mut found));
+        }
+        found
     }
 
     /// The value below some member names.
@@ -176,6 +197,28 @@ impl<'de> Visitor<'de> for Member<'_> {
     }
 }
 
+/// Finds one member and stops.
+struct First<'k, 'f, 'a>(&'k str, &'f mut Option<Json<'a>>);
+
+impl<'de> Visitor<'de> for First<'_, '_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
+            if key == self.0 {
+                *self.1 = Some(map.next_value()?);
+                return Ok(());
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,6 +233,8 @@ mod tests {
         assert_eq!(object.at(&["a", "b"]).unwrap().items()[1].as_str().unwrap(), "x\ny");
         assert_eq!(object.members().keys().collect::<Vec<_>>(), ["a", "k\"ey"]);
         assert_eq!(object.get("k\"ey").unwrap().text(), "null");
+        assert_eq!(object.get_first("a"), object.get("a"));
+        assert_eq!(object.get_first("b"), None);
         assert_eq!(object.get("b"), None);
         assert!(object.items().is_empty() && json("[1]").members().is_empty());
     }

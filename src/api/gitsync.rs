@@ -27,6 +27,11 @@ use serde::{Deserialize, Serialize};
 pub struct GitSyncSpec {
     /// Where the objects are declared.
     pub source: Source,
+    /// The service account of the GitSync's namespace whose rights it has. Whoever writes the GitSync must be allowed to
+    /// impersonate it. Not in gitward's own namespace, whose GitSyncs may do everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"), length(max = 253))]
+    pub service_account_name: Option<String>,
     /// The namespace of objects that name none. Without it such an object is an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_namespace: Option<String>,

@@ -2,6 +2,8 @@
 
 mod check;
 mod crds;
+mod disable;
+mod enable;
 mod guard;
 mod reconcile;
 
@@ -22,6 +24,8 @@ enum Command {
     Guard(guard::Args),
     Reconcile(reconcile::Args),
     Check(check::Args),
+    Disable(disable::Args),
+    Enable(enable::Args),
     Crds(crds::Args),
 }
 
@@ -31,18 +35,31 @@ pub fn run() -> ExitCode {
         Command::Guard(args) => guard::run(args),
         Command::Reconcile(args) => reconcile::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Disable(args) => disable::run(&args),
+        Command::Enable(args) => enable::run(&args),
         Command::Crds(args) => crds::run(&args),
     }
 }
 
 /// Runs a server in the runtime until it ends or the system asks it to stop.
-fn serve<E: std::error::Error>(server: impl AsyncFnOnce() -> Result<(), E>) -> ExitCode {
+fn serve<E: std::error::Error + 'static>(server: impl AsyncFnOnce() -> Result<(), E>) -> ExitCode {
     crate::telemetry::init();
+    in_runtime(async || server().await.map(|()| ExitCode::SUCCESS))
+}
+
+/// Runs a command that asks the API server, as the user of the kubeconfig.
+fn once<E: std::error::Error + 'static>(command: impl AsyncFnOnce(kube::Client) -> Result<ExitCode, E>) -> ExitCode {
+    in_runtime(async || -> Result<ExitCode, Box<dyn std::error::Error>> {
+        Ok(command(crate::kubernetes::connect().await?).await?)
+    })
+}
+
+fn in_runtime<E: Into<Box<dyn std::error::Error>>>(work: impl AsyncFnOnce() -> Result<ExitCode, E>) -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    runtime.block_on(async { server().await.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS) })
+    runtime.block_on(async { work().await.unwrap_or_else(|error| fail(&*error.into())) })
 }
 
 fn fail(error: &dyn std::error::Error) -> ExitCode {

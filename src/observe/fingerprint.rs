@@ -3,18 +3,16 @@
 //! What git declares, with its values as the server stored them, and who else owns what. Not: the status, times,
 //! versions. Two states with the same fingerprint need no healing.
 
-use gitward_core::fields::{Entry, entries};
-use gitward_core::json::Json;
+use gitward_core::fields::{Entry, Object};
 
 /// The fingerprint of an object's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint([u8; 16]);
 
 /// Takes the fingerprint of an object.
-pub fn fingerprint(object: Json<'_>) -> Fingerprint {
+pub fn fingerprint(object: &Object<'_>) -> Fingerprint {
     let mut hasher = blake3::Hasher::new();
-    let entries = entries(object);
-    for entry in entries.iter().filter(|entry| entry.subresource.is_empty()) {
+    for entry in object.meta.managed_fields.iter().filter(|entry| entry.subresource.is_empty()) {
         for part in [&*entry.manager, &*entry.operation, &*entry.api_version, entry.fields_text()] {
             add(&mut hasher, part);
         }
@@ -34,35 +32,24 @@ fn add(hasher: &mut blake3::Hasher, text: &str) {
 
 /// The values of the top-level fields in which something is declared. Coarser than the declared fields themselves: an
 /// undeclared neighbour that changes costs one apply that changes nothing.
-fn add_declared(hasher: &mut blake3::Hasher, object: Json<'_>, entry: &Entry<'_>) {
-    for (key, value) in object.members() {
-        match &*key {
-            "status" | "apiVersion" | "kind" => {}
-            "metadata" => {
-                for part in ["labels", "annotations", "finalizers", "ownerReferences"] {
-                    if let Some(value) = value.get(part) {
-                        add(hasher, part);
-                        add(hasher, value.text());
-                    }
-                }
-            }
-            key if !entry.fields().at(&[key]).is_empty() => {
-                add(hasher, key);
-                add(hasher, value.text());
-            }
-            _ => {}
-        }
+fn add_declared(hasher: &mut blake3::Hasher, object: &Object<'_>, entry: &Entry<'_>) {
+    let fields = entry.fields();
+    let declared = object.parts.iter().filter(|(key, _)| *key != "status" && !fields.at(&[key.as_ref()]).is_empty());
+    let watched = ["labels", "annotations", "finalizers", "ownerReferences"];
+    let metadata = object.meta.parts.iter().filter(|(key, _)| watched.contains(&key.as_ref()));
+    for (key, value) in metadata.chain(declared) {
+        add(hasher, key);
+        add(hasher, value.text());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::value::to_raw_value;
     use serde_json::{Value, json};
 
     fn fingerprint(object: &Value) -> Fingerprint {
-        super::fingerprint(Json::from(&*to_raw_value(object).unwrap()))
+        super::fingerprint(&serde_json::from_str(&object.to_string()).unwrap())
     }
 
     fn object(replicas: i64, manager: &str) -> Value {

@@ -4,15 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use gitward_core::fields::{FieldSet, diff, entries};
-use gitward_core::json::Json;
+use gitward_core::fields::{FieldSet, Object, diff};
 use gitward_core::plan::ObjectKey;
 use kube::Client;
 use kube::api::DynamicObject;
 use kube::runtime::reflector::ObjectRef;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
-use serde_json::value::to_raw_value;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{info, warn};
 
@@ -170,13 +168,13 @@ fn is_news(object: &DynamicObject, known: &PinnedObject) -> bool {
 
 /// Which fields drifted, and through which manager.
 fn describe(drifted: &DynamicObject, applied: &DynamicObject) -> String {
-    let Ok((from, to)) = to_raw_value(drifted).and_then(|from| Ok((from, to_raw_value(applied)?))) else {
-        return "it drifted".to_owned();
-    };
-    let (from, to) = (Json::from(&*from), Json::from(&*to));
+    let text = |object| serde_json::to_string(object).unwrap_or_default();
+    let (from, to) = (text(drifted), text(applied));
+    let read = |text| serde_json::from_str::<Object<'_>>(text).unwrap_or_default();
+    let (from, to) = (read(&from), read(&to));
     let mut shape = FieldSet::default();
-    entries(from).iter().chain(&entries(to)).for_each(|entry| shape.merge(&entry.fields()));
-    let fields: Vec<_> = diff(from, to, &shape)
+    from.meta.managed_fields.iter().chain(&to.meta.managed_fields).for_each(|entry| shape.merge(&entry.fields()));
+    let fields: Vec<_> = diff(&from, &to, &shape)
         .iter()
         .filter(|change| !["status", "metadata"].iter().any(|key| change.path.is_under(&[key])) || is_text(change))
         .map(|change| change.path.dotted())

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use gitward_core::json::Json;
 use gitward_core::plan::ObjectKey;
 use kube::api::DynamicObject;
 use kube::runtime::reflector::ObjectRef;
@@ -96,11 +95,9 @@ impl Pinned {
 
 /// The fingerprint of a live object.
 pub(super) fn of(object: &DynamicObject) -> Fingerprint {
-    match serde_json::value::to_raw_value(object) {
-        Ok(json) => fingerprint(Json::from(&*json)),
-        // What was read from JSON can be written as JSON; an empty object's fingerprint costs one apply.
-        Err(_) => fingerprint(Json::from(serde_json::value::RawValue::NULL)),
-    }
+    let text = serde_json::to_string(object).unwrap_or_default();
+    // What was read from JSON can be read again; an empty object's fingerprint costs one apply.
+    fingerprint(&serde_json::from_str(&text).unwrap_or_default())
 }
 
 /// The API server's count of an object's state (comparable since Kubernetes 1.35, KEP-5504; in practice always).

@@ -72,12 +72,12 @@ impl Recorder {
             decision = label.decision,
             git_sync = refusal.spec.git_sync,
             origin = refusal.spec.origin,
-            dry_run = request.is_dry_run(),
+            dry_run = request.dry_run,
             review = %request.uid,
             "{}",
             if verdict.is_refusal() { "refused a change" } else { "recorded an access" }
         );
-        let Some(queue) = self.queue.as_ref().filter(|_| !request.is_dry_run()) else { return };
+        let Some(queue) = self.queue.as_ref().filter(|_| !request.dry_run) else { return };
         if queue.try_send(refusal).is_err() {
             self.dropped.inc();
             warn!(review = %request.uid, "too many refusals wait to be written as BlockedChanges: this one is only logged");

@@ -8,6 +8,7 @@ mod descendants;
 mod guard;
 mod heal;
 mod policy;
+mod protection;
 mod rights;
 mod support;
 mod sync;

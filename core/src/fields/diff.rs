@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{FieldSet, Path, Segment};
+use super::{FieldSet, Object, Path, Segment};
 use crate::json::{Json, Members};
 
 /// How deep two objects are compared. Below, a difference is one change: a stack has an end, and an object that is
@@ -20,15 +20,46 @@ pub struct Change<'a> {
     pub after: Option<Json<'a>>,
 }
 
-/// The differences from `old` to `new`.
+/// The differences from `old` to `new` that somebody made: what the API server sets by itself is none.
 ///
 /// `shape` is everything that any manager owns in either of them: it tells which maps and lists are atomic and by
 /// which keys a list is merged. A list that no manager knows is compared as a whole, and so are sets and the lists of
 /// a status, whose items have no life of their own. Labels and annotations are always compared key by key.
-pub fn diff<'a>(old: Json<'a>, new: Json<'a>, shape: &FieldSet<'_>) -> Vec<Change<'a>> {
+pub fn diff<'a>(old: &Object<'a>, new: &Object<'a>, shape: &FieldSet<'_>) -> Vec<Change<'a>> {
     let mut walk = Walk { out: Vec::new() };
-    walk.value(Path::default(), Some(old), Some(new), shape);
+    let root = Path::default();
+    // The parts of an object and of its metadata are never atomic: nobody has to be asked.
+    walk.members(&root, &old.parts, &new.parts, &Shape::Of(shape, &root));
+    let metadata = root.child(Segment::Field("metadata".to_owned()));
+    walk.members(&metadata, &old.meta.parts, &new.meta.parts, &Shape::Of(shape, &metadata));
     walk.out
+}
+
+/// The part of metadata that the API server keeps by itself, and an annotation that its DaemonSets have.
+const SERVER_MANAGED: [&str; 3] = ["generation", "managedFields", "resourceVersion"];
+const GENERATION: &str = "deprecated.daemonset.template.generation";
+
+fn is_server_managed(path: &Path, key: &str) -> bool {
+    match path.segments() {
+        [Segment::Field(metadata)] => metadata == "metadata" && SERVER_MANAGED.contains(&key),
+        [Segment::Field(_), Segment::Field(_)] => key == GENERATION && path.is_under(&["metadata", "annotations"]),
+        _ => false,
+    }
+}
+
+/// What managers own at a path: found only where it is asked, since most changes need no more than the path.
+enum Shape<'s, 'f> {
+    Of(&'s FieldSet<'f>, &'s Path),
+    Found(FieldSet<'f>),
+}
+
+impl<'f> Shape<'_, 'f> {
+    fn set(&self) -> FieldSet<'f> {
+        match self {
+            Shape::Of(root, path) => path.segments().iter().fold((*root).clone(), |set, step| set.child(step)),
+            Shape::Found(set) => set.clone(),
+        }
+    }
 }
 
 struct Walk<'a> {
@@ -36,48 +67,73 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn value(&mut self, path: Path, old: Option<Json<'a>>, new: Option<Json<'a>>, shape: &FieldSet<'_>) {
-        if old == new {
-            return;
+    fn value(&mut self, path: Path, old: Option<Json<'a>>, new: Option<Json<'a>>, shape: &Shape<'_, '_>) {
+        if is_key_by_key(&path) && [old, new].into_iter().flatten().all(Json::is_object) {
+            let members = |json: Option<Json<'a>>| json.map(Json::members).unwrap_or_default();
+            return self.members(&path, &members(old), &members(new), shape);
         }
-        let whole = path.segments().len() >= DEEPEST || shape.is_leaf();
-        match (old, new) {
-            (Some(a), Some(b)) if !whole && a.is_object() && b.is_object() => self.maps(&path, Some(a), Some(b), shape),
-            (None, Some(b)) if b.is_object() && is_key_by_key(&path) => self.maps(&path, None, Some(b), shape),
-            (Some(a), None) if a.is_object() && is_key_by_key(&path) => self.maps(&path, Some(a), None, shape),
-            (Some(a), Some(b)) if !whole && a.is_array() && b.is_array() && self.lists(&path, a, b, shape) => {}
-            (Some(a), Some(b)) if a.same(b) => {}
-            (before, after) => self.out.push(Change { path, before, after }),
+        if let (Some(a), Some(b)) = (old, new) {
+            if path.segments().len() < DEEPEST && self.inside(&path, a, b, shape) || a.same(b) {
+                return;
+            }
         }
+        self.out.push(Change { path, before: old, after: new });
     }
 
-    fn maps(&mut self, path: &Path, old: Option<Json<'a>>, new: Option<Json<'a>>, shape: &FieldSet<'_>) {
-        let (old, new) = (old.map(Json::members).unwrap_or_default(), new.map(Json::members).unwrap_or_default());
+    /// Compares what is inside of two maps or two lists. `false` where they are to be compared as a whole.
+    fn inside(&mut self, path: &Path, old: Json<'a>, new: Json<'a>, shape: &Shape<'_, '_>) -> bool {
+        let (maps, lists) = (old.is_object() && new.is_object(), old.is_array() && new.is_array());
+        if !maps && !lists {
+            return false;
+        }
+        // The parts of an object are not atomic either, such as its `spec`.
+        if maps && path.segments().len() == 1 {
+            self.members(path, &old.members(), &new.members(), shape);
+            return true;
+        }
+        let set = shape.set();
+        if set.is_leaf() {
+            return false;
+        }
+        let shape = Shape::Found(set);
+        if maps {
+            self.members(path, &old.members(), &new.members(), &shape);
+            return true;
+        }
+        self.lists(path, old, new, &shape)
+    }
+
+    fn members(&mut self, path: &Path, old: &Members<'a>, new: &Members<'a>, shape: &Shape<'_, '_>) {
         let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
         for key in keys {
             let of = |members: &Members<'a>| members.get(key.as_ref()).copied();
-            let (a, b) = (of(&old), of(&new));
-            if a != b {
-                let segment = Segment::Field(key.clone().into_owned());
-                let below = shape.child(&segment);
-                self.value(path.child(segment), a, b, &below);
+            let (a, b) = (of(old), of(new));
+            if a == b || is_server_managed(path, key) {
+                continue;
+            }
+            let segment = Segment::Field(key.clone().into_owned());
+            let child = path.child(segment.clone());
+            match shape {
+                Shape::Of(root, _) => self.value(child.clone(), a, b, &Shape::Of(root, &child)),
+                Shape::Found(set) => self.value(child, a, b, &Shape::Found(set.child(&segment))),
             }
         }
     }
 
     /// Compares two lists item by item. `false` where that is not possible, or where only their order differs.
-    fn lists(&mut self, path: &Path, old: Json<'a>, new: Json<'a>, shape: &FieldSet<'_>) -> bool {
+    fn lists(&mut self, path: &Path, old: Json<'a>, new: Json<'a>, shape: &Shape<'_, '_>) -> bool {
+        let set = shape.set();
         if path.is_under(&["status"]) {
             return false;
         }
-        let Some(keys) = shape.item_keys() else { return false };
+        let Some(keys) = set.item_keys() else { return false };
         let Some((a, b)) = name_items(old, &keys).zip(name_items(new, &keys)) else { return false };
         let before = self.out.len();
         let names: BTreeSet<&Segment> = a.keys().chain(b.keys()).collect();
         for name in names {
             let (a, b) = (a.get(name).copied(), b.get(name).copied());
             if a != b {
-                self.value(path.child(name.clone()), a, b, &shape.child(name));
+                self.value(path.child(name.clone()), a, b, &Shape::Found(set.child(name)));
             }
         }
         self.out.len() > before
@@ -108,9 +164,11 @@ mod tests {
     use serde_json::{Value, json};
 
     fn paths(old: &Value, new: &Value, shape: &Value) -> Vec<String> {
-        let [old, new, shape] = [old, new, shape].map(|value| to_raw_value(value).unwrap());
-        let shape = FieldSet::of(Json::from(&*shape));
-        diff(Json::from(&*old), Json::from(&*new), &shape).iter().map(|c| c.path.to_string()).collect()
+        let raw = [old, new, shape].map(|value| to_raw_value(value).unwrap());
+        let [old, new, shape] = raw.each_ref();
+        let shape = FieldSet::of(Json::from(&**shape));
+        let [old, new] = [old, new].map(|json| Object::read(Json::from(&**json)).unwrap());
+        diff(&old, &new, &shape).iter().map(|c| c.path.to_string()).collect()
     }
 
     #[test]
@@ -144,10 +202,10 @@ mod tests {
 
     #[test]
     fn an_atomic_map_or_list_is_one_change() {
-        let shape = json!({"f:selector": {}, "f:args": {}});
-        let old = json!({"selector": {"a": "1"}, "args": [1, 2]});
-        let new = json!({"selector": {"b": "1"}, "args": [2, 1]});
-        assert_eq!(paths(&old, &new, &shape), ["/args", "/selector"]);
+        let shape = json!({"f:spec": {"f:selector": {}, "f:args": {}}});
+        let old = json!({"spec": {"selector": {"a": "1"}, "args": [1, 2]}});
+        let new = json!({"spec": {"selector": {"b": "1"}, "args": [2, 1]}});
+        assert_eq!(paths(&old, &new, &shape), ["/spec/args", "/spec/selector"]);
     }
 
     #[test]

@@ -49,10 +49,3 @@ impl<'a> Entry<'a> {
         (&self.manager, &self.operation, &self.subresource) == (&other.manager, &other.operation, &other.subresource)
     }
 }
-
-/// The entries of an object, in the order in which they stand. An entry that cannot be read is left out: a forged
-/// one then owns nothing, and where it was the reconciler's, its loss is itself a change.
-pub fn entries<'a>(object: Json<'a>) -> Vec<Entry<'a>> {
-    let Some(list) = object.at(&["metadata", "managedFields"]) else { return Vec::new() };
-    list.items().into_iter().filter_map(Json::read).collect()
-}

@@ -6,10 +6,12 @@
 
 mod diff;
 mod managed;
+mod object;
 mod path;
 mod set;
 
 pub use diff::{Change, diff};
-pub use managed::{Entry, entries};
+pub use managed::Entry;
+pub use object::{Meta, Object, OwnerReference};
 pub use path::{Path, Segment};
 pub use set::FieldSet;

@@ -40,7 +40,7 @@ impl<'a> FieldSet<'a> {
         let mut child = FieldSet::default();
         for node in &self.nodes {
             let below = match segment {
-                Segment::Field(name) => node.get(&format!("f:{name}")),
+                Segment::Field(name) => node.get_first(&format!("f:{name}")),
                 other => {
                     node.members().into_iter().find(|(key, _)| Segment::parse(key).as_ref() == Some(other)).map(|m| m.1)
                 }
@@ -57,8 +57,7 @@ impl<'a> FieldSet<'a> {
 
     /// Whether this node is owned as a whole: in the set, with nothing below it. A map or list of this kind is atomic.
     pub fn is_leaf(&self) -> bool {
-        let leaf = |node: &Json<'_>| node.is_empty_object() || node.members().keys().all(|key| key == ".");
-        !self.nodes.is_empty() && self.nodes.iter().all(leaf)
+        !self.nodes.is_empty() && self.nodes.iter().all(|node| is_leaf(*node))
     }
 
     /// The names of the keys by which the list at this node is merged, where it is such a list.
@@ -83,7 +82,7 @@ impl<'a> FieldSet<'a> {
     pub fn is_touched_by(&self, path: &Path) -> bool {
         let mut node = self.clone();
         for segment in path.segments() {
-            if node.nodes.iter().any(|node| FieldSet { nodes: vec![*node] }.is_leaf()) {
+            if node.nodes.iter().any(|node| is_leaf(*node)) {
                 return true;
             }
             let below = node.child(segment);
@@ -133,6 +132,10 @@ impl<'a> FieldSet<'a> {
         out.dedup();
         out
     }
+}
+
+fn is_leaf(node: Json<'_>) -> bool {
+    node.is_empty_object() || node.is_written_as(r#"{".":{}}"#)
 }
 
 fn collect(node: Json<'_>, here: &Path, out: &mut Vec<Path>) {

@@ -2,9 +2,9 @@
 //! would steer them, roles that would be aggregated into them.
 
 use super::lookup::{Answer, ObjectName, TypeName, Wanted};
-use super::object::Object;
 use super::selector::Selector;
 use super::{Case, Reason, Verdict};
+use crate::fields::Object;
 use crate::fields::{Change, Path};
 use crate::json::{Json, Members};
 
@@ -92,7 +92,7 @@ impl<'a> Case<'a> {
                 ("", "PodTemplate") => &["template", "metadata", "labels"],
                 _ => &["spec", "template", "metadata", "labels"],
             };
-            object.json.at(below).map(Json::members).unwrap_or_default()
+            object.at(below).map(Json::members).unwrap_or_default()
         };
         let (labels, before) = (template(new), old.map(template));
         if labels.is_empty() || before.as_ref().is_some_and(|before| same_labels(before, &labels)) {
@@ -124,7 +124,7 @@ impl<'a> Case<'a> {
             let api_version = if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") };
             for object in self.find(vec![wanted(of)])? {
                 let object = object.with_type(&api_version, kind);
-                let selector = object.json.at(&["spec", "selector"]).and_then(Selector::read);
+                let selector = object.at(&["spec", "selector"]).and_then(Selector::read);
                 selectors.extend(selector.zip(self.pinned(&object)));
             }
         }
@@ -143,7 +143,7 @@ impl<'a> Case<'a> {
         if old.is_some() && fields.is_empty() {
             return Ok(None);
         }
-        let Some(target) = new.json.at(at) else { return Ok(None) };
+        let Some(target) = new.at(at) else { return Ok(None) };
         let text = |key: &str, default: &str| {
             target
                 .get(key)
@@ -179,8 +179,7 @@ impl<'a> Case<'a> {
         let roles = TypeName::resource("rbac.authorization.k8s.io", "v1", "clusterroles");
         for role in self.find(vec![Wanted::Pinned(roles, String::new())])? {
             let role = role.with_type("rbac.authorization.k8s.io/v1", "ClusterRole");
-            let selectors =
-                role.json.at(&["aggregationRule", "clusterRoleSelectors"]).map(Json::items).unwrap_or_default();
+            let selectors = role.at(&["aggregationRule", "clusterRoleSelectors"]).map(Json::items).unwrap_or_default();
             let mut selectors = selectors.into_iter().filter_map(Selector::read);
             let takes = |selector: &Selector| selector.matches(&labels) || selector.matches(&before);
             if let (true, Some(by)) = (selectors.any(|selector| takes(&selector)), self.pinned(&role)) {

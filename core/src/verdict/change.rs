@@ -2,9 +2,9 @@
 
 use super::lookup::Answer;
 use super::marks::{Declared, Owned};
-use super::object::Object;
 use super::review::Operation;
 use super::{Case, Policy, Reason, Subject, Verdict, Who, holder};
+use crate::fields::Object;
 use crate::fields::{self, Change, Entry, FieldSet, Path, Segment};
 
 /// The annotation by which the deployment controller still rewrites a template (removed from the API with
@@ -35,7 +35,7 @@ impl<'a> Case<'a> {
         if self.who == Who::System {
             return Ok(Verdict::allow(Reason::NotPinned));
         }
-        let changes = changes(old, new, &fields::entries(old.json), &fields::entries(new.json));
+        let changes = changes(old, new, &old.meta.managed_fields, &new.meta.managed_fields);
         let subject = self.subject(old);
         if let Some(verdict) = holder::changed(self, old, &subject, &changes)? {
             return Ok(verdict);
@@ -68,8 +68,8 @@ impl<'a> Case<'a> {
     }
 
     fn pinned_changed(&self, old: &Object<'a>, new: &Object<'a>, owned: &Owned<'a>) -> Verdict {
-        let after = fields::entries(new.json);
-        let changes = changes(old, new, &owned.entries, &after);
+        let after = &new.meta.managed_fields;
+        let changes = changes(old, new, owned.entries, after);
         let declared = owned.declared();
         let request = self.request;
         let same_version = owned.declared_version().is_some_and(|declared| {
@@ -77,7 +77,7 @@ impl<'a> Case<'a> {
         });
         let rule = Rule { who: self.who, declared: &declared, same_version, policy: self.policy };
         let mut refused: Vec<Change<'_>> = changes.iter().filter(|change| !rule.allows(change)).cloned().collect();
-        let ownership = Ownership { owned, after: &after };
+        let ownership = Ownership { owned, after };
         // A refused write of a field also takes it from its owner: that is not worth a word of its own, unless the
         // declaration as a whole would be gone.
         let moved = match (refused.is_empty(), same_version, self.who) {
@@ -107,7 +107,7 @@ impl<'a> Case<'a> {
     /// The marks that an object wears, as changes from nothing.
     fn marks_of(&self, object: &Object<'a>) -> Vec<Change<'a>> {
         let worn = |keys: &[&str; 3]| {
-            let after = object.json.at(keys)?;
+            let after = object.meta.parts.get(keys[1])?.get(keys[2])?;
             Some(Change { path: Path::of_fields(keys), before: None, after: Some(after) })
         };
         self.policy.owner.mark_paths().iter().filter_map(worn).collect()
@@ -135,9 +135,7 @@ impl<'a> Case<'a> {
 fn changes<'a>(old: &Object<'a>, new: &Object<'a>, before: &[Entry<'a>], after: &[Entry<'a>]) -> Vec<Change<'a>> {
     let mut shape = FieldSet::default();
     before.iter().chain(after).for_each(|entry| shape.merge(&entry.fields()));
-    let mut changes = fields::diff(old.json, new.json, &shape);
-    changes.retain(|change| !is_server_managed(&change.path));
-    changes
+    fields::diff(old, new, &shape)
 }
 
 /// What one caller may change of one pinned object.
@@ -198,7 +196,7 @@ impl Ownership<'_, '_> {
 
     /// Whether any entry is another one.
     fn is_another(&self) -> bool {
-        let before = &self.owned.entries;
+        let before = self.owned.entries;
         before.len() != self.after.len()
             || before.iter().zip(self.after).any(|(a, b)| !a.is_of(b) || !same(a, b) || a.api_version != b.api_version)
     }
@@ -206,7 +204,7 @@ impl Ownership<'_, '_> {
     /// Whether the declaration is narrowed, widened or doubled through a subresource, or a declared field gets one
     /// more owner, so that its removal from git would no longer remove it.
     fn moves(&self, declared: &Declared<'_>) -> bool {
-        let (before, after) = (self.claims(&self.owned.entries), self.claims(self.after));
+        let (before, after) = (self.claims(self.owned.entries), self.claims(self.after));
         before.len() != after.len()
             || before.iter().zip(&after).any(|(a, b)| !a.is_of(b) || !same(a, b))
             || self.shares(&declared.fields)
@@ -241,10 +239,4 @@ fn leave_out_consequences(refused: &mut Vec<Change<'_>>, kind: &str) {
             _ => true,
         });
     }
-}
-
-/// What the API server sets by itself: no change of the caller's.
-fn is_server_managed(path: &Path) -> bool {
-    ["generation", "resourceVersion", "managedFields"].iter().any(|key| path.is_under(&["metadata", key]))
-        || path.is_under(&["metadata", "annotations", "deprecated.daemonset.template.generation"])
 }

@@ -2,10 +2,10 @@
 //! not change them; what they need to look into a problem is policy.
 
 use super::lookup::{Answer, ObjectName, TypeName};
-use super::object::Object;
 use super::review::Operation;
 use super::{Access, Case, Reason, Subject, Verdict, Who};
 use crate::fields::Change;
+use crate::fields::Object;
 
 impl<'a> Case<'a> {
     /// CREATE or UPDATE of an object that belongs to a pinned one, or would belong to it.

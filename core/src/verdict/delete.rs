@@ -2,8 +2,8 @@
 
 use super::lookup::Answer;
 use super::marks::Owned;
-use super::object::Object;
 use super::{Access, Case, Reason, Verdict, Who, holder};
+use crate::fields::Object;
 
 const COLLECTOR: &str = "system:serviceaccount:kube-system:generic-garbage-collector";
 const SHARED_CONTROLLER_IDENTITY: &str = "system:kube-controller-manager";

@@ -2,8 +2,8 @@
 
 use super::lookup::{Answer, ObjectName, TypeName, Wanted};
 use super::marks::Owned;
-use super::object::{Object, OwnerReference};
 use super::{Case, Pin, Subject};
+use crate::fields::{Object, OwnerReference};
 
 /// How many generations are followed: a Pod's ReplicaSet, its Deployment, and whatever made that. Ownership is a tree
 /// in practice; the bound is for objects that name each other.
@@ -84,7 +84,7 @@ impl<'a> Case<'a> {
         let sets = TypeName::resource("apps", "v1", "statefulsets");
         for set in self.find(vec![Wanted::Pinned(sets, claim.meta.namespace.to_string())])? {
             let set = set.with_type("apps/v1", "StatefulSet");
-            let templates = set.json.at(&["spec", "volumeClaimTemplates"]).map(|t| t.items()).unwrap_or_default();
+            let templates = set.at(&["spec", "volumeClaimTemplates"]).map(|t| t.items()).unwrap_or_default();
             let is_from = |template: &str| stem.strip_prefix(template) == Some(&format!("-{}", set.meta.name));
             let names = templates.iter().filter_map(|t| t.at(&["metadata", "name"])?.as_str());
             if names.into_iter().any(|template| is_from(&template)) {

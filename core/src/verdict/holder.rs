@@ -1,9 +1,9 @@
 //! Namespaces and CustomResourceDefinitions that hold pinned objects: whoever deletes one deletes what it holds.
 
 use super::lookup::{Answer, Wanted};
-use super::object::Object;
 use super::review::Operation;
 use super::{Case, Reason, Subject, Verdict, Who};
+use crate::fields::Object;
 use crate::fields::{Change, Path, Segment};
 use crate::names;
 
@@ -12,8 +12,7 @@ pub(super) fn holds(case: &Case<'_>, object: &Object<'_>, subject: &Subject) -> 
     let wanted = match (subject.group.as_str(), subject.kind.as_str()) {
         ("", "Namespace") => Wanted::InNamespace(object.meta.name.to_string()),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
-            let text =
-                |path: &[&str]| object.json.at(path).and_then(|json| json.as_str()).unwrap_or_default().into_owned();
+            let text = |path: &[&str]| object.at(path).and_then(|json| json.as_str()).unwrap_or_default().into_owned();
             Wanted::OfKind(text(&["spec", "group"]), text(&["spec", "names", "kind"]))
         }
         _ => return Ok(false),

@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 
 use super::lookup::{Found, Known, ObjectName, Wanted};
 use super::marks::Owned;
-use super::object::Object;
 use super::owner::Owner;
-use super::{Policy, Request, ReviewError, Step, Verdict, judge};
+use super::{Policy, Request, Step, Verdict, judge};
+use crate::fields::Object;
 use crate::json::Json;
 
 /// Live objects, found by name.
@@ -41,14 +41,11 @@ impl Listed {
     }
 
     /// The verdict on a request where these are the live objects.
-    ///
-    /// # Errors
-    /// Where one of the request's objects cannot be read.
-    pub fn judge(&self, request: &Request<'_>, policy: &Policy) -> Result<Verdict, ReviewError> {
+    pub fn judge(&self, request: &Request<'_>, policy: &Policy) -> Verdict {
         let mut known = Known::default();
         loop {
-            match judge(request, policy, &known)? {
-                Step::Done(verdict) => return Ok(*verdict),
+            match judge(request, policy, &known) {
+                Step::Done(verdict) => return *verdict,
                 Step::Need(wanted) => wanted.into_iter().for_each(|wanted| {
                     let found = self.find(&wanted);
                     known.add(wanted, found);

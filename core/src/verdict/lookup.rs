@@ -4,9 +4,8 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::object::Object;
-use super::review::ReviewError;
 use super::{Case, Subject};
+use crate::fields::Object;
 use crate::json::Json;
 
 /// What a verdict depends on.
@@ -127,14 +126,6 @@ pub(super) enum Stop {
     Need(Vec<Wanted>),
     /// A look-up failed, and why.
     Failed(Subject, String),
-    /// The review itself cannot be read.
-    Review(ReviewError),
-}
-
-impl From<ReviewError> for Stop {
-    fn from(error: ReviewError) -> Stop {
-        Stop::Review(error)
-    }
 }
 
 /// The answer of a rule.

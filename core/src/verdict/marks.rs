@@ -1,9 +1,9 @@
 //! Whether an object is pinned, and what git declares of it.
 
 use super::Pin;
-use super::object::Object;
 use super::owner::{Claim, Owner};
-use crate::fields::{self, Entry, FieldSet, Path, Segment};
+use crate::fields::Object;
+use crate::fields::{Entry, FieldSet, Path, Segment};
 use crate::json::Json;
 use crate::names;
 
@@ -14,7 +14,7 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 #[derive(Debug)]
 pub(super) struct Owned<'a> {
     /// All entries.
-    pub(super) entries: Vec<Entry<'a>>,
+    pub(super) entries: &'a [Entry<'a>],
     claim: Option<Claim<'a>>,
     origin: String,
     last_applied: Option<String>,
@@ -22,13 +22,13 @@ pub(super) struct Owned<'a> {
 
 impl<'a> Owned<'a> {
     /// Reads an object of this group and kind.
-    pub(super) fn read(object: &Object<'a>, kind: (&str, &str), owner: &Owner) -> Owned<'a> {
+    pub(super) fn read(object: &'a Object<'a>, kind: (&str, &str), owner: &Owner) -> Owned<'a> {
         let claim = owner.claim(object, kind);
         if claim.is_none() {
-            return Owned { entries: Vec::new(), claim, origin: String::new(), last_applied: None };
+            return Owned { entries: &[], claim, origin: String::new(), last_applied: None };
         }
         Owned {
-            entries: fields::entries(object.json),
+            entries: &object.meta.managed_fields,
             claim,
             origin: object.annotation(names::ORIGIN).unwrap_or_default().into_owned(),
             last_applied: object.annotation(LAST_APPLIED).map(std::borrow::Cow::into_owned),

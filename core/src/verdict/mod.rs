@@ -8,13 +8,13 @@ mod beside;
 mod change;
 mod child;
 mod delete;
+mod envelope;
 mod family;
 mod holder;
 mod listed;
 mod lookup;
 mod marks;
 mod message;
-mod object;
 mod own;
 mod owner;
 mod policy;
@@ -29,12 +29,12 @@ use std::fmt;
 pub use listed::Listed;
 pub use lookup::{By, Found, Known, ObjectName, TypeName, Wanted};
 pub use message::{SyncInfo, message};
-pub use object::{Meta, Object, OwnerReference};
 pub use owner::{Owner, service_account};
 pub use policy::{Access, Descendants, Exclusive, Installers, Mode, OwnNamespace, Pattern, Policy};
 pub use review::{Extra, Gvk, Gvr, Operation, Request, ReviewError, UserInfo};
 pub use who::Who;
 
+use crate::fields::Object;
 use crate::fields::{Change, Path};
 use lookup::{Answer, Stop};
 
@@ -250,18 +250,29 @@ struct Case<'a> {
 }
 
 /// Judges a request.
-///
-/// # Errors
-/// Where one of the request's objects cannot be read.
-pub fn judge<'a>(request: &'a Request<'a>, policy: &'a Policy, known: &'a Known) -> Result<Step, ReviewError> {
+pub fn judge<'a>(request: &'a Request<'a>, policy: &'a Policy, known: &'a Known) -> Step {
     let who = Who::of(&request.user_info, policy);
     let case = Case { request, who, policy, known };
     match case.verdict() {
-        Ok(verdict) => Ok(Step::Done(Box::new(verdict))),
-        Err(Stop::Need(wanted)) => Ok(Step::Need(wanted)),
-        Err(Stop::Failed(subject, why)) => Ok(Step::Done(Box::new(case.failed(subject, why)))),
-        Err(Stop::Review(error)) => Err(error),
+        Ok(verdict) => Step::Done(Box::new(verdict)),
+        Err(Stop::Need(wanted)) => Step::Need(wanted),
+        Err(Stop::Failed(subject, why)) => Step::Done(Box::new(case.failed(subject, why))),
     }
+}
+
+/// The verdict where it depends on no object: on who asks, and for what. `head` is the [`Request::head`] of a review.
+pub fn judge_head(head: &Request<'_>, policy: &Policy) -> Option<Verdict> {
+    match Who::of(&head.user_info, policy) {
+        Who::GitOps => Some(Verdict::allow(Reason::GitOpsIdentity)),
+        Who::System if is_system_work(head) => Some(Verdict::allow(Reason::SystemWork)),
+        _ => None,
+    }
+}
+
+/// What the parts of Kubernetes create, and what they write through subresources other than the scale.
+fn is_system_work(request: &Request<'_>) -> bool {
+    let main = request.sub_resource.is_empty() || request.sub_resource == "scale";
+    matches!(request.operation, Operation::Create | Operation::Connect) || !main
 }
 
 impl<'a> Case<'a> {
@@ -270,7 +281,7 @@ impl<'a> Case<'a> {
         if self.who == Who::GitOps {
             return Ok(Verdict::allow(Reason::GitOpsIdentity));
         }
-        if let Some(verdict) = self.protect_gitward()? {
+        if let Some(verdict) = self.protect_gitward() {
             return Ok(verdict);
         }
         let main = request.sub_resource.is_empty();
@@ -283,12 +294,12 @@ impl<'a> Case<'a> {
         if request.operation == Operation::Connect || (request.operation == Operation::Create && !main) {
             return self.pod_accessed();
         }
-        match (request.old()?, request.new_object()?) {
-            (Some(old), Some(new)) if request.sub_resource == "scale" => self.scaled(&old, &new),
-            (Some(old), Some(new)) => self.updated(&old, &new),
+        match (&request.old_object, &request.object) {
+            (Some(old), Some(new)) if request.sub_resource == "scale" => self.scaled(old, new),
+            (Some(old), Some(new)) => self.updated(old, new),
             (None, Some(_)) if request.resource.resource == "bindings" => self.pod_accessed(),
-            (None, Some(new)) => self.created(&new),
-            (Some(old), None) => self.deleted(&old),
+            (None, Some(new)) => self.created(new),
+            (Some(old), None) => self.deleted(old),
             (None, None) => Ok(Verdict::allow(Reason::NotPinned)),
         }
     }

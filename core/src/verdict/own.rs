@@ -2,9 +2,9 @@
 //! chart's ValidatingAdmissionPolicies refuse the same, which run in the API server and cannot be down; here the rules
 //! stand so that `gitward check` says the same.
 
-use super::lookup::Answer;
 use super::review::{Operation, Request};
 use super::{Case, Reason, Subject, Verdict, Who};
+use crate::fields::Object;
 use crate::names;
 
 /// Annotation of the webhook configuration: the reason for which an installer has disabled the guard.
@@ -26,9 +26,9 @@ const READ_ONLY: [&str; 9] = [
 
 impl<'a> Case<'a> {
     /// The refusal of what gitward itself must be protected from.
-    pub(super) fn protect_gitward(&self) -> Answer<Option<Verdict>> {
-        if self.who == Who::System || !self.touches_gitward()? {
-            return Ok(None);
+    pub(super) fn protect_gitward(&self) -> Option<Verdict> {
+        if self.who == Who::System || !self.touches_gitward() {
+            return None;
         }
         let request = self.request;
         let is_record = (&*request.resource.group, &*request.resource.resource) == (names::GROUP, "blockedchanges");
@@ -38,7 +38,7 @@ impl<'a> Case<'a> {
             self.policy.is_installer(&request.user_info)
         };
         if allowed {
-            return Ok(None);
+            return None;
         }
         let subject = Subject {
             group: request.resource.group.to_string(),
@@ -46,29 +46,30 @@ impl<'a> Case<'a> {
             namespace: request.namespace.to_string(),
             name: request.name.to_string(),
         };
-        Ok(Some(Verdict::refuse(self.policy, Reason::GitwardProtected, subject, None)))
+        Some(Verdict::refuse(self.policy, Reason::GitwardProtected, subject, None))
     }
 
-    fn touches_gitward(&self) -> Answer<bool> {
+    fn touches_gitward(&self) -> bool {
         let request = self.request;
         let (group, resource) = (request.resource.group.as_ref(), request.resource.resource.as_ref());
         let own_name = || request.name.starts_with("gitward-") || request.name == "gitward";
-        Ok(match (group, resource) {
+        let own_kind = match (group, resource) {
             ("", "serviceaccounts") if request.sub_resource == "token" && request.namespace == "kube-system" => true,
             ("", "serviceaccounts") if request.sub_resource == "token" => self.is_token_of_a_known_account(),
-            ("", "nodes") => request.sub_resource == "proxy" && !self.reads_node()?,
-            ("", "pods") if request.namespace == "kube-system" => self.wears_controller()?,
+            ("", "nodes") => request.sub_resource == "proxy" && !self.reads_node(),
+            ("", "pods") if request.namespace == "kube-system" => self.wears_controller(),
             (names::GROUP, "guardpolicies" | "blockedchanges") => true,
             ("apiextensions.k8s.io", "customresourcedefinitions") => {
                 request.operation != Operation::Create && request.name.ends_with(&format!(".{}", names::GROUP))
             }
             ("rbac.authorization.k8s.io", "clusterroles" | "clusterrolebindings") => own_name(),
             ("admissionregistration.k8s.io", "validatingwebhookconfigurations") => {
-                request.name == "gitward" && self.disarms()?
+                request.name == "gitward" && self.disarms()
             }
             ("admissionregistration.k8s.io", _) => own_name(),
             _ => false,
-        } || in_namespace(request, &self.policy.own.name))
+        };
+        own_kind || in_namespace(request, &self.policy.own.name)
     }
 
     /// Whether a token is asked for an account whose token makes its bearer the reconciler, or an operator.
@@ -83,34 +84,34 @@ impl<'a> Case<'a> {
     }
 
     /// Whether the node is only asked for what it measures.
-    fn reads_node(&self) -> Answer<bool> {
-        let Some(options) = self.request.new_object()? else { return Ok(false) };
-        let path = options.json.get("path").and_then(|path| path.as_str()).unwrap_or_default();
-        Ok(READ_ONLY.contains(&path.trim_matches('/')))
+    fn reads_node(&self) -> bool {
+        let Some(options) = &self.request.object else { return false };
+        let path = options.at(&["path"]).and_then(|path| path.as_str()).unwrap_or_default();
+        READ_ONLY.contains(&path.trim_matches('/'))
     }
 
     /// Whether a Pod in kube-system gets an account that only the controller manager uses, without a Pod.
-    fn wears_controller(&self) -> Answer<bool> {
+    fn wears_controller(&self) -> bool {
         if self.request.operation != Operation::Create || !self.request.sub_resource.is_empty() {
-            return Ok(false);
+            return false;
         }
-        let Some(pod) = self.request.new_object()? else { return Ok(false) };
-        let account = pod.json.at(&["spec", "serviceAccountName"]).and_then(|name| name.as_str()).unwrap_or_default();
-        Ok(CONTROLLERS.iter().any(|controller| account.ends_with(controller)))
+        let Some(pod) = &self.request.object else { return false };
+        let account = pod.at(&["spec", "serviceAccountName"]).and_then(|name| name.as_str()).unwrap_or_default();
+        CONTROLLERS.iter().any(|controller| account.ends_with(controller))
     }
 
     /// Whether gitward's webhook configuration would be deleted or changed, and no installer has disabled it before.
-    fn disarms(&self) -> Answer<bool> {
-        let Some(old) = self.request.old()? else { return Ok(false) };
+    fn disarms(&self) -> bool {
+        let Some(old) = &self.request.old_object else { return false };
         if old.annotation(DISABLED).is_some() {
-            return Ok(false);
+            return false;
         }
-        let Some(new) = self.request.new_object()? else { return Ok(true) };
-        let webhooks = |object: &super::Object<'a>| object.json.get("webhooks");
-        Ok(match (webhooks(&old), webhooks(&new)) {
+        let Some(new) = &self.request.object else { return true };
+        let webhooks = |object: &Object<'a>| object.at(&["webhooks"]);
+        match (webhooks(old), webhooks(new)) {
             (Some(old), Some(new)) => !old.same(new),
             (old, new) => old != new,
-        })
+        }
     }
 }
 

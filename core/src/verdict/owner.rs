@@ -3,10 +3,10 @@
 
 use std::borrow::Cow;
 
-use super::object::Object;
 use super::review::UserInfo;
 use super::who::has_pod_bound_token;
 use crate::fields::Entry;
+use crate::fields::Object;
 use crate::names;
 
 /// A GitOps operator: gitward's reconciler, or another one that the policy names.

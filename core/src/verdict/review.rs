@@ -1,7 +1,7 @@
 //! An AdmissionReview as the API server sends it (`admission.k8s.io/v1`), read in two steps.
 //!
-//! The first step borrows: who asks, what for, and the two objects as unread bytes. Only when the answer depends on
-//! the objects are they parsed: most reviews are decided without, and an object may be megabytes.
+//! The first step reads who asks and what for, and stops where the objects begin: most reviews are decided without
+//! them, and an object may be megabytes. The second reads all of it, and still leaves what is in the objects unread.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use super::object::Object;
+use super::envelope::read;
+use crate::fields::Object;
 use crate::json::{Json, Text};
 
 /// Why a body is no review that can be judged.
@@ -29,63 +30,33 @@ pub enum ReviewError {
     /// A review without a request, such as an answer sent back.
     #[error("the AdmissionReview has no request")]
     NoRequest,
-    /// `object` or `oldObject` is no Kubernetes object.
-    #[error("the review's {field} is no Kubernetes object: {source}")]
-    Object {
-        /// `object` or `oldObject`.
-        field: &'static str,
-        /// What the JSON parser said.
-        source: serde_json::Error,
-    },
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Envelope<'a> {
-    #[serde(default, borrow)]
-    api_version: Cow<'a, str>,
-    #[serde(default, borrow)]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    request: Option<Request<'a>>,
 }
 
 /// The request of an AdmissionReview. Fields that no rule reads are left out.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug)]
 pub struct Request<'a> {
     /// Identifies the request; the answer repeats it.
-    #[serde(borrow)]
     pub uid: Cow<'a, str>,
     /// The kind of `object`: for `*/scale` it is Scale, not the parent's.
-    #[serde(borrow)]
     pub kind: Gvk<'a>,
     /// The resource that the request is about: for `*/scale` the parent's.
-    #[serde(borrow)]
     pub resource: Gvr<'a>,
     /// `scale`, `status` …; empty for the object itself.
-    #[serde(default, borrow)]
     pub sub_resource: Cow<'a, str>,
     /// Empty where the server makes the name up, and for the deletions of a deletecollection.
-    #[serde(default, borrow)]
     pub name: Cow<'a, str>,
     /// Empty for cluster-scoped objects, except Namespaces, which carry their own name.
-    #[serde(default, borrow)]
     pub namespace: Cow<'a, str>,
     /// What is to be done.
     pub operation: Operation,
     /// Who asks.
-    #[serde(borrow)]
     pub user_info: UserInfo<'a>,
-    /// The object as it would be stored; null for DELETE.
-    #[serde(default, borrow)]
-    object: Option<&'a RawValue>,
-    /// The object as it is stored; null for CREATE and CONNECT.
-    #[serde(default, borrow)]
-    old_object: Option<&'a RawValue>,
+    /// The object as it would be stored. `None` for DELETE.
+    pub object: Option<Object<'a>>,
+    /// The object as it is stored. `None` for CREATE and CONNECT.
+    pub old_object: Option<Object<'a>>,
     /// Nothing will be stored: the same answer is due, but no record.
-    #[serde(default)]
-    pub dry_run: Option<bool>,
+    pub dry_run: bool,
 }
 
 /// What is to be done with the object.
@@ -178,39 +149,14 @@ impl<'a> Request<'a> {
     /// # Errors
     /// Where it is no AdmissionReview of `admission.k8s.io/v1` with a request.
     pub fn parse(body: &'a [u8]) -> Result<Request<'a>, ReviewError> {
-        let review: Envelope<'a> = serde_json::from_slice(body).map_err(ReviewError::Malformed)?;
-        if review.kind != "AdmissionReview" || review.api_version != "admission.k8s.io/v1" {
-            let (kind, api_version) = (review.kind.into_owned(), review.api_version.into_owned());
-            return Err(ReviewError::Kind { kind, api_version });
-        }
-        review.request.ok_or(ReviewError::NoRequest)
+        read(body, false).map(|request| request.0)
     }
 
-    /// Whether nothing will be stored.
-    pub fn is_dry_run(&self) -> bool {
-        self.dry_run == Some(true)
+    /// Reads the body up to the objects: who asks, and what for. `None` where that does not come first, as the API
+    /// server writes it, or is no review: [`Request::parse`] says what is wrong.
+    pub fn head(body: &'a [u8]) -> Option<Request<'a>> {
+        read(body, true).ok().filter(|(_, stopped)| *stopped).map(|request| request.0)
     }
-
-    /// The second step: the object as it is stored. `None` for CREATE and CONNECT.
-    ///
-    /// # Errors
-    /// Where it is no Kubernetes object.
-    pub fn old(&self) -> Result<Option<Object<'a>>, ReviewError> {
-        read("oldObject", self.old_object)
-    }
-
-    /// The second step: the object as it would be stored. `None` for DELETE.
-    ///
-    /// # Errors
-    /// Where it is no Kubernetes object.
-    pub fn new_object(&self) -> Result<Option<Object<'a>>, ReviewError> {
-        read("object", self.object)
-    }
-}
-
-fn read<'a>(field: &'static str, raw: Option<&'a RawValue>) -> Result<Option<Object<'a>>, ReviewError> {
-    let read = |raw: &'a RawValue| Object::read(Json::from(raw));
-    raw.map(read).transpose().map_err(|source| ReviewError::Object { field, source })
 }
 
 impl UserInfo<'_> {

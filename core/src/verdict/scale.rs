@@ -3,14 +3,14 @@
 
 use super::lookup::{Answer, ObjectName, TypeName};
 use super::marks::Owned;
-use super::object::Object;
 use super::{Case, Reason, Subject, Verdict, Who};
+use crate::fields::Object;
 use crate::fields::{Change, Path};
 use crate::json::Json;
 
 impl<'a> Case<'a> {
     pub(super) fn scaled(&self, old: &Object<'a>, new: &Object<'a>) -> Answer<Verdict> {
-        let replicas = |scale: &Object<'a>| scale.json.at(&["spec", "replicas"]);
+        let replicas = |scale: &Object<'a>| scale.at(&["spec", "replicas"]);
         let (before, after) = (replicas(old), replicas(new));
         if before.map(Json::text) == after.map(Json::text) {
             return Ok(Verdict::allow(Reason::NoRefusedChange));
@@ -72,7 +72,7 @@ impl<'a> Case<'a> {
             name: format!("{}.{}", resource.resource, resource.group),
         };
         let Some(definition) = self.find_one(wanted)? else { return Ok(usual) };
-        let versions = definition.json.at(&["spec", "versions"]).map(Json::items).unwrap_or_default();
+        let versions = definition.at(&["spec", "versions"]).map(Json::items).unwrap_or_default();
         let served =
             versions.into_iter().find(|v| v.get("name").and_then(Json::as_str).as_deref() == Some(&*resource.version));
         let path = served.and_then(|v| v.at(&["subresources", "scale", "specReplicasPath"])?.as_str());

@@ -1,0 +1,32 @@
+//! The admission policies and their bindings: put back as the chart made them. The API server asks nobody about a change
+//! of these.
+
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use serde_json::Value;
+use tracing::info;
+
+use super::{HELM, ProtectError};
+
+/// Puts them back.
+pub(super) async fn keep(client: &Client, copies: Vec<Value>, owners: &Value) -> Result<(), ProtectError> {
+    for mut copy in copies {
+        let text = |pointer| copy.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let (kind, name) = (text("/kind").to_owned(), text("/metadata/name").to_owned());
+        let resource = match kind.as_str() {
+            "ValidatingAdmissionPolicy" => ApiResource::erase::<ValidatingAdmissionPolicy>(&()),
+            "ValidatingAdmissionPolicyBinding" => ApiResource::erase::<ValidatingAdmissionPolicyBinding>(&()),
+            // A document of comments.
+            _ => continue,
+        };
+        copy["metadata"]["ownerReferences"] = owners.clone();
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+        let before = api.get_metadata_opt(&name).await?.and_then(|live| live.metadata.generation);
+        let put_back = api.patch(&name, &PatchParams::apply(HELM).force(), &Patch::Apply(&copy)).await?;
+        if before != put_back.metadata.generation {
+            info!(kind, name, was_missing = before.is_none(), "put an admission policy of gitward back");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! The webhook configuration: put back as the chart made it, with the authority of the guard's certificate. While an
+//! installer has disabled the guard, it has no webhooks.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use tracing::{info, warn};
+
+use super::disabled::{Disabled, empty};
+use super::{HELM, ProtectError};
+use crate::kubernetes::MANAGER;
+
+/// Puts the configuration back, or keeps it empty where the guard is disabled.
+pub(super) async fn keep(client: &Client, copy: &Value, owners: &Value, bundle: &str) -> Result<(), ProtectError> {
+    let name = copy.pointer("/metadata/name").and_then(Value::as_str).unwrap_or(MANAGER);
+    let mut copy = copy.clone();
+    copy["metadata"]["ownerReferences"] = owners.clone();
+    let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+    let before = api.get_opt(name).await?;
+    if let Some((live, disabled)) = before.as_ref().and_then(|live| Some((live, Disabled::of(live)?))) {
+        warn!(reason = disabled.reason, by = disabled.by, "the guard is disabled: nothing is refused");
+        return Ok(empty(&api, live).await?);
+    }
+    let put_back = api.patch(name, &PatchParams::apply(HELM).force(), &Patch::Apply(&copy)).await?;
+    if before.is_none() || before.as_ref().and_then(|b| b.metadata.generation) != put_back.metadata.generation {
+        info!(webhook = name, was_missing = before.is_none(), "put the webhook configuration back");
+    }
+    remove_additions(&api, name, &copy, put_back).await?;
+    let patch = own_patch(&copy, name, bundle, owners);
+    api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await?;
+    Ok(())
+}
+
+/// What others added: a webhook, or a match condition by which the guard would not be called any more. An apply
+/// leaves those, since no declared field is touched.
+async fn remove_additions(
+    api: &Api<ValidatingWebhookConfiguration>,
+    name: &str,
+    copy: &Value,
+    live: ValidatingWebhookConfiguration,
+) -> Result<(), ProtectError> {
+    let mut cleaned = live.clone();
+    let webhooks = cleaned.webhooks.get_or_insert_default();
+    webhooks.retain_mut(|webhook| {
+        let Some(declared) = webhooks_of(copy).find(|declared| declared["name"] == webhook.name.as_str()) else {
+            return false;
+        };
+        let named: BTreeSet<&str> =
+            declared["matchConditions"].as_array().into_iter().flatten().filter_map(|c| c["name"].as_str()).collect();
+        if let Some(conditions) = &mut webhook.match_conditions {
+            conditions.retain(|condition| named.contains(condition.name.as_str()));
+        }
+        true
+    });
+    if cleaned != live {
+        warn!(webhook = name, "took additions out of the webhook configuration");
+        let params = PostParams { field_manager: Some(HELM.to_owned()), ..PostParams::default() };
+        api.replace(name, &params, &cleaned).await?;
+    }
+    Ok(())
+}
+
+fn webhooks_of(copy: &Value) -> impl Iterator<Item = &Value> {
+    copy.get("webhooks").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// The fields that are gitward's: `caBundle` of every webhook of the copy, and the owner.
+fn own_patch(copy: &Value, name: &str, bundle: &str, owners: &Value) -> Value {
+    let bundle = k8s_openapi::ByteString(bundle.as_bytes().to_vec());
+    let webhooks: Vec<Value> =
+        webhooks_of(copy).map(|w| json!({"name": w["name"], "clientConfig": {"caBundle": bundle}})).collect();
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": name, "ownerReferences": owners},
+        "webhooks": webhooks,
+    })
+}
