@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bad_input;
+mod comes_back;
 mod descendants;
+mod disable;
 mod guard;
 mod heal;
 mod policy;

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -23,14 +24,27 @@ const USERS: [(&str, &str); 5] = [
 
 /// A running control plane. Ends with the value.
 pub struct ControlPlane {
-    // Stopped in this order.
-    _controller_manager: Process,
-    _api_server: Process,
-    _etcd: Process,
+    parts: Mutex<Option<Parts>>,
+    ports: Ports,
     tools: Tools,
     port: u16,
     dir: PathBuf,
     janitor: Janitor,
+}
+
+/// The processes. Stopped in this order.
+struct Parts {
+    _controller_manager: Process,
+    _api_server: Process,
+    _etcd: Process,
+}
+
+#[derive(Clone, Copy)]
+struct Ports {
+    etcd: u16,
+    peer: u16,
+    api_server: u16,
+    controller_manager: u16,
 }
 
 impl ControlPlane {
@@ -46,31 +60,34 @@ impl ControlPlane {
             janitor.keep();
         }
         write_pki(&dir);
-        let [etcd_port, peer_port, port, manager_port] = free_ports();
-        let etcd = start_etcd(&tools, &dir, etcd_port, peer_port);
-        let api_server = start_api_server(&tools, &dir, etcd_port, port);
-        USERS.iter().for_each(|(user, _)| write_kubeconfig(&dir, port, user));
-        let ready = || {
-            let config = kubeconfig(&dir, "admin");
-            let answer = Output::of(kubectl(&tools, &dir, &config).args(["get", "--raw", "/readyz"]), None);
-            if answer.status == 0 { Ok(()) } else { Err(format!("{}\n{}", answer.stderr, api_server.log_tail())) }
-        };
-        eventually("the API server is ready", Duration::from_secs(60), ready);
-        let controller_manager = start_controller_manager(&tools, &dir, manager_port);
-        let cluster = ControlPlane {
-            _controller_manager: controller_manager,
-            _api_server: api_server,
-            _etcd: etcd,
-            tools,
-            port,
-            dir,
-            janitor,
-        };
+        let [etcd, peer, api_server, controller_manager] = free_ports();
+        let ports = Ports { etcd, peer, api_server, controller_manager };
+        USERS.iter().for_each(|(user, _)| write_kubeconfig(&dir, api_server, user));
+        let parts = Mutex::new(Some(Parts::start(&tools, &dir, ports)));
+        let cluster = ControlPlane { parts, ports, tools, port: api_server, dir, janitor };
+        cluster.wait();
+        cluster
+    }
+
+    /// Stops all parts and starts them again from what etcd has stored.
+    ///
+    /// # Panics
+    /// Where a part does not come up again.
+    pub fn restart(&self) {
+        let mut parts = self.parts.lock().expect("no test has failed");
+        drop(parts.take());
+        eventually("the API server has freed its port", Duration::from_secs(60), || {
+            TcpListener::bind(("127.0.0.1", self.port)).map(drop).map_err(|error| error.to_string())
+        });
+        *parts = Some(Parts::start(&self.tools, &self.dir, self.ports));
+        self.wait();
+    }
+
+    fn wait(&self) {
         eventually("the default service account is there", Duration::from_secs(60), || {
-            let answer = cluster.kubectl("admin", &["get", "serviceaccount", "default"]);
+            let answer = self.kubectl("admin", &["get", "serviceaccount", "default"]);
             if answer.status == 0 { Ok(()) } else { Err(answer.stderr) }
         });
-        cluster
     }
 
     /// The folder of logs and kubeconfigs.
@@ -156,6 +173,20 @@ impl ControlPlane {
     pub fn keep_logs(&self) {
         self.janitor.keep();
         eprintln!("logs and kubeconfigs are kept in {}", self.dir.display());
+    }
+}
+
+impl Parts {
+    fn start(tools: &Tools, dir: &Path, ports: Ports) -> Parts {
+        let etcd = start_etcd(tools, dir, ports.etcd, ports.peer);
+        let api_server = start_api_server(tools, dir, ports.etcd, ports.api_server);
+        eventually("the API server is ready", Duration::from_secs(60), || {
+            let config = kubeconfig(dir, "admin");
+            let answer = Output::of(kubectl(tools, dir, &config).args(["get", "--raw", "/readyz"]), None);
+            if answer.status == 0 { Ok(()) } else { Err(format!("{}\n{}", answer.stderr, api_server.log_tail())) }
+        });
+        let controller_manager = start_controller_manager(tools, dir, ports.controller_manager);
+        Parts { _controller_manager: controller_manager, _api_server: api_server, _etcd: etcd }
     }
 }
 
