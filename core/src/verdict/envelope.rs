@@ -110,11 +110,14 @@ impl<'de> Visitor<'de> for Envelope<'_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut has_request = false;
         while let Some(Text(key)) = map.next_key()? {
             match &*key {
                 "apiVersion" => once_text(&mut self.0.api_version, "apiVersion", &mut map)?,
                 "kind" => once_text(&mut self.0.kind, "kind", &mut map)?,
-                "request" if self.0.has_request => return Err(A::Error::duplicate_field("request")),
+                "request" if std::mem::replace(&mut has_request, true) => {
+                    return Err(A::Error::duplicate_field("request"));
+                }
                 "request" => map.next_value_seed(RequestOf(&mut *self.0))?,
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
