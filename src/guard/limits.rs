@@ -18,8 +18,6 @@ use tower::Service;
 pub(super) const MAX_BODY: usize = 20 << 20;
 /// How much of a larger body is read before the connection is given up.
 const DRAINED: usize = 4 * MAX_BODY;
-/// What the bodies of all requests in flight may hold together, in KiB: six of the largest, or thousands of usual ones.
-const BODIES_KIB: usize = 128 << 10;
 /// How many connections there may be. The API server keeps a few, and opens more under load.
 const CONNECTIONS: usize = 1024;
 /// How long a client may take for its TLS handshake, and for its first request.
@@ -35,17 +33,22 @@ pub(super) const STREAMS: u32 = 256;
 /// A status and what to tell the caller.
 pub(super) type Refusal = (StatusCode, String);
 
-/// The bytes that bodies may hold.
-pub(super) struct Bodies(Semaphore);
+/// The bytes that the bodies of all requests in flight may hold together, counted in KiB.
+pub(super) struct Bodies {
+    free: Semaphore,
+    kib: usize,
+}
 
 impl Bodies {
-    pub(super) fn new() -> Bodies {
-        Bodies(Semaphore::new(BODIES_KIB))
+    /// Room for so many MiB, at least for one of the largest bodies.
+    pub(super) fn new(mib: usize) -> Bodies {
+        let kib = (mib << 10).max(MAX_BODY >> 10);
+        Bodies { free: Semaphore::new(kib), kib }
     }
 
     /// How many bytes are held.
     pub(super) fn held(&self) -> usize {
-        (BODIES_KIB - self.0.available_permits()) << 10
+        (self.kib - self.free.available_permits()) << 10
     }
 
     /// Reads a body; waits until there is room for it. The bytes count until the permit is dropped.
@@ -82,7 +85,7 @@ impl Bodies {
     async fn reserve(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Refusal> {
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         let closed = |_| (StatusCode::SERVICE_UNAVAILABLE, "the guard is stopping\n".to_owned());
-        self.0.acquire_many(kib).await.map_err(closed)
+        self.free.acquire_many(kib).await.map_err(closed)
     }
 }
 
@@ -149,7 +152,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_bytes_of_a_body_count_until_it_is_done_with() {
-        let bodies = Bodies::new();
+        let bodies = Bodies::new(32);
         let (body, permit) = bodies.read(request(Body::from(vec![b'x'; 5000]))).await.unwrap();
         assert_eq!((body.len(), bodies.held()), (5000, 5 << 10));
         drop(permit);
@@ -158,7 +161,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_byte_too_many_is_refused_and_nothing_stays_held() {
-        let bodies = Bodies::new();
+        let bodies = Bodies::new(32);
         assert!(bodies.read(request(Body::from(vec![b'x'; MAX_BODY]))).await.is_ok());
         let refused = bodies.read(request(Body::from(vec![b'x'; MAX_BODY + 1]))).await.map(|(body, _)| body);
         assert_eq!(refused.unwrap_err().0, StatusCode::PAYLOAD_TOO_LARGE);
@@ -167,8 +170,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_waits_until_there_is_room() {
-        let bodies = Bodies::new();
-        let all = bodies.reserve(BODIES_KIB << 10).await.unwrap();
+        let bodies = Bodies::new(32);
+        let all = bodies.reserve(32 << 20).await.unwrap();
         let mut waiting = Box::pin(bodies.read(request(Body::from("x"))));
         assert!(futures::poll!(&mut waiting).is_pending());
         drop(all);

@@ -50,6 +50,8 @@ pub struct GuardConfig {
     pub guard_account: String,
     /// PEM certificates of authorities: callers must show a certificate that one of them has signed.
     pub client_ca: Option<PathBuf>,
+    /// What the bodies of all requests in flight may hold together, in MiB.
+    pub bodies_mib: usize,
     /// How long a request may take, from its headers to the answer. Shorter than the webhook's `timeoutSeconds`.
     pub answer_within: Duration,
     /// How long it serves on after it was asked to stop, until nobody is sent to it any more.
@@ -233,7 +235,8 @@ struct Guard {
 }
 
 fn router(config: &GuardConfig, reviewer: Reviewer, metrics: Metrics) -> Router {
-    let guard = Guard { reviewer, bodies: Bodies::new(), metrics, answer_within: config.answer_within };
+    let guard =
+        Guard { reviewer, bodies: Bodies::new(config.bodies_mib), metrics, answer_within: config.answer_within };
     Router::new().route("/review", post(review)).with_state(Arc::new(guard))
 }
 
