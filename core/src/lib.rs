@@ -6,8 +6,10 @@
 //!
 //! May import: `serde`, `serde_json`, `thiserror`. Nothing else.
 
+pub mod access;
 pub mod fields;
 pub mod json;
 pub mod names;
 pub mod plan;
+pub mod surroundings;
 pub mod verdict;

@@ -1,5 +1,6 @@
 //! The commands, one file each. They read arguments, call the library and print; nothing is decided here.
 
+mod access;
 mod check;
 mod crds;
 mod disable;
@@ -24,6 +25,7 @@ enum Command {
     Guard(guard::Args),
     Reconcile(reconcile::Args),
     Check(check::Args),
+    Access(access::Args),
     Disable(disable::Args),
     Enable(enable::Args),
     Crds(crds::Args),
@@ -35,6 +37,7 @@ pub fn run() -> ExitCode {
         Command::Guard(args) => guard::run(args),
         Command::Reconcile(args) => reconcile::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Access(args) => access::run(&args),
         Command::Disable(args) => disable::run(&args),
         Command::Enable(args) => enable::run(&args),
         Command::Crds(args) => crds::run(&args),

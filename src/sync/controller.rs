@@ -27,6 +27,7 @@ use super::declared::name_of;
 use super::inventory::{Inventories, InventoryError};
 use super::run::{carry_out, get};
 use super::status::{self, Outcome};
+use super::surroundings::Surroundings;
 use crate::api::GitSync;
 use crate::apply::Kinds;
 use crate::certs::Renewal;
@@ -108,6 +109,7 @@ pub async fn run(
     let mut registry = Registry::default();
     let pinned = Arc::new(Pinned::default());
     let (healer, drifts) = Healer::new(client.clone(), pinned.clone(), &mut registry);
+    let surroundings = Surroundings::new(&mut registry);
     let readiness = Readiness::default();
     let observe = telemetry::serve(config.observe_listen, readiness.clone(), registry);
     let context = Arc::new(Context {
@@ -125,6 +127,7 @@ pub async fn run(
     let webhook = Protect { namespace: config.namespace, copy: config.webhook_copy, renewal: config.renewal };
     tokio::spawn(protect::keep(client.clone(), webhook));
     tokio::spawn(provide(client.clone()));
+    tokio::spawn(surroundings.report(context.clone()));
     let controller = Controller::new(Api::<GitSync>::all(client), watcher::Config::default())
         .graceful_shutdown_on(stop)
         .run(reconcile, retry, context)

@@ -8,6 +8,7 @@ mod declared;
 mod inventory;
 mod run;
 mod status;
+mod surroundings;
 
 pub use controller::{ReconcileConfig, ReconcileError, run};
 

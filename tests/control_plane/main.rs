@@ -3,15 +3,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod access;
 mod bad_input;
 mod comes_back;
 mod descendants;
 mod disable;
+mod every_kind;
 mod guard;
 mod heal;
+mod other_owners;
 mod policy;
 mod protection;
 mod rights;
 mod support;
+mod surroundings;
 mod sync;
 mod system;

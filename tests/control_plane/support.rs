@@ -25,13 +25,18 @@ pub(crate) struct World {
 impl World {
     /// A new one. Its control plane ends with the test program.
     pub(crate) fn start() -> World {
+        World::start_with(&[])
+    }
+
+    /// A new one, with more values of the chart.
+    pub(crate) fn start_with(values: &[&str]) -> World {
         let cluster: &'static ControlPlane = Box::leak(Box::new(ControlPlane::start()));
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             cluster.keep_logs();
             before(info);
         }));
-        World { cluster, gitward: Gitward::install(cluster, binary()), git: GitServer::start() }
+        World { cluster, gitward: Gitward::install_with(cluster, binary(), values), git: GitServer::start() }
     }
 
     /// The one that the tests share.

@@ -37,7 +37,7 @@ impl<'a> Owned<'a> {
 
     /// Whether the object wears one of the marks, and none that says that it is a copy.
     pub(super) fn claims(&self) -> bool {
-        self.claim.is_some()
+        self.claim.as_ref().is_some_and(|claim| !claim.marks.shared || self.pinned())
     }
 
     /// Whether git declares the object: all the marks, the operator's declaration, and no copy. Labels alone prove

@@ -30,6 +30,8 @@ pub(super) struct Marks {
     manager: &'static str,
     /// Whether it writes by server-side apply alone.
     applies: bool,
+    /// Whether others use the mark too, so that it claims nothing without the manager.
+    pub(super) shared: bool,
 }
 
 #[derive(Debug)]
@@ -45,6 +47,7 @@ const GITWARD: &[Marks] = &[Marks {
     namespace: Some(names::SYNC_NAMESPACE),
     manager: names::MANAGER,
     applies: true,
+    shared: false,
 }];
 
 /// Flux labels what a Kustomization or HelmRelease declares; helm-controller applies with Helm 4 and updates with 3.
@@ -55,6 +58,7 @@ const FLUX: &[Marks] = &[
         namespace: Some("kustomize.toolkit.fluxcd.io/namespace"),
         manager: "kustomize-controller",
         applies: true,
+        shared: false,
     },
     Marks {
         source: "HelmRelease",
@@ -62,6 +66,7 @@ const FLUX: &[Marks] = &[
         namespace: Some("helm.toolkit.fluxcd.io/namespace"),
         manager: "helm-controller",
         applies: false,
+        shared: false,
     },
 ];
 
@@ -73,6 +78,7 @@ const ARGO_CD: &[Marks] = &[
         namespace: None,
         manager: "argocd-controller",
         applies: false,
+        shared: false,
     },
     Marks {
         source: "Application",
@@ -80,6 +86,7 @@ const ARGO_CD: &[Marks] = &[
         namespace: None,
         manager: "argocd-controller",
         applies: false,
+        shared: true,
     },
 ];
 

@@ -40,12 +40,21 @@ impl<'a> Gitward<'a> {
     /// # Panics
     /// Where a step fails.
     pub fn install(cluster: &'a ControlPlane, binary: &Path) -> Gitward<'a> {
+        Gitward::install_with(cluster, binary, &[])
+    }
+
+    /// Installs the chart with more values, as `name=value`, and starts both processes; waits until both are ready.
+    ///
+    /// # Panics
+    /// Where a step fails.
+    pub fn install_with(cluster: &'a ControlPlane, binary: &Path, values: &[&str]) -> Gitward<'a> {
         let [guard, guard_observe, reconciler_observe] = free_ports();
         let ports = Ports { guard, guard_observe, reconciler_observe };
         let chart = workspace().join("charts/gitward").display().to_string();
         let mut args = vec!["install".to_owned(), "gitward".to_owned(), chart];
         args.extend(["-n", NAMESPACE, "--create-namespace"].map(str::to_owned));
         args.extend(ports.values());
+        args.extend(values.iter().flat_map(|value| ["--set".to_owned(), (*value).to_owned()]));
         cluster.helm(&args.iter().map(String::as_str).collect::<Vec<_>>()).ok();
         let tokens = ["gitward-guard", "gitward-reconciler"].map(|name| Tokens::keep(cluster, name));
         let mut gitward =
@@ -63,6 +72,11 @@ impl<'a> Gitward<'a> {
     /// Where the API server calls the guard.
     pub fn guard_port(&self) -> u16 {
         self.ports.guard
+    }
+
+    /// The metrics of the reconciler.
+    pub fn reconciler_metrics(&self) -> String {
+        ask(self.ports.reconciler_observe, "/metrics").unwrap_or_default()
     }
 
     /// The log of the guard.
@@ -133,15 +147,16 @@ impl Ports {
 }
 
 fn probe(port: u16) -> Result<(), String> {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = ask().map_err(|error| error.to_string())?;
+    let answer = ask(port, "/readyz").map_err(|error| error.to_string())?;
     if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(answer) }
+}
+
+fn ask(port: u16, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// Keeps a token that is bound to a Pod of a Deployment, as the kubelet does for the process in it.
