@@ -33,7 +33,7 @@ fn manifests() -> Vec<(&'static str, String)> {
         ("networkpolicy", "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nspec: {podSelector: {}, policyTypes: [Ingress]}".into()),
         ("role", "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nrules: [{apiGroups: [''], resources: [pods], verbs: [get]}]".into()),
         ("serviceaccount", "apiVersion: v1\nkind: ServiceAccount".into()),
-        ("limitrange", "apiVersion: v1\nkind: LimitRange\nspec: {limits: [{type: Pod, max: {cpu: '64'}}]}".into()),
+        ("limitrange", "apiVersion: v1\nkind: LimitRange\nspec: {limits: [{type: PersistentVolumeClaim, max: {storage: 9Gi}}]}".into()),
         ("priorityclass", "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nvalue: 5".into()),
         ("persistentvolume", "apiVersion: v1\nkind: PersistentVolume\nspec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], hostPath: {path: /x}, storageClassName: none}".into()),
     ]
