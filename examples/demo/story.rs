@@ -24,6 +24,7 @@ pub(crate) fn tell(narrator: &Narrator, cluster: &ControlPlane, gitward: &mut Gi
     story.people_are_refused();
     story.git_moves_on(&repo);
     story.the_guard_dies(gitward);
+    story.an_installer_disables_the_guard(gitward);
     story.times(&repo);
     story.system_goes_on();
     story.everything_is_recorded();
@@ -137,6 +138,32 @@ impl Story<'_> {
         );
         drifts.ok();
         gitward.start_guard();
+    }
+
+    fn an_installer_disables_the_guard(&self, gitward: &Gitward<'_>) {
+        self.narrator.part("In an emergency an installer disables the guard, with a reason that stays on record");
+        let command = |args: &[&str]| {
+            let begun = Instant::now();
+            let output = gitward.command("admin", args);
+            self.narrator.show("admin", &output, begun.elapsed());
+            output.ok().to_owned()
+        };
+        command(&["disable", "--reason", "incident 4711: the image registry is down"]);
+        eventually("nothing is refused", PATIENCE, || {
+            let label = ["label", "deployment/web", "incident=4711", "-n", "shop", "--dry-run=server"];
+            let output = self.cluster.kubectl("dev", &label);
+            if output.status == 0 { Ok(()) } else { Err(output.stderr) }
+        });
+        self.run("dev", &["scale", "deployment/web", "--replicas=9", "-n", "shop"], None).ok();
+        self.wait_replicas(5);
+        self.narrator.say("drift is healed all the same: deployment/web is at 5 replicas again");
+        command(&["enable"]);
+        let scale = ["scale", "deployment/web", "--replicas=9", "-n", "shop"];
+        eventually("the guard refuses again", PATIENCE, || {
+            let output = self.cluster.kubectl("dev", &scale);
+            if output.stderr.contains("is pinned to git") { Ok(()) } else { Err(output.stdout + &output.stderr) }
+        });
+        self.narrator.say("and the guard refuses again");
     }
 
     /// Measures what the README quotes. An object that drifts again and again is healed more and more slowly, so each

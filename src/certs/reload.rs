@@ -25,7 +25,7 @@ use super::{CERTIFICATE, PRIVATE_KEY};
 #[derive(Clone, Debug)]
 pub enum CertificateSource {
     /// In a Secret.
-    Secret(Api<Secret>, String),
+    Secret(Box<Api<Secret>>, String),
     /// In two PEM files: the chain, and the key.
     Files(PathBuf, PathBuf),
 }
@@ -73,7 +73,7 @@ pub async fn serve_certificate(
     current: Current,
 ) -> Result<(), ReloadError> {
     match source {
-        CertificateSource::Secret(secrets, name) => follow_secret(secrets, name, client_ca, current).await,
+        CertificateSource::Secret(secrets, name) => follow_secret(*secrets, name, client_ca, current).await,
         CertificateSource::Files(chain, key) => follow_files(&chain, &key, client_ca, current).await?,
     }
     Ok(())

@@ -126,7 +126,7 @@ pub async fn run(source: GuardSource, config: GuardConfig, stop: impl Future<Out
             let writer = tokio::spawn(Writer::new(client.clone(), config.namespace.clone()).run(refusals));
             let reviewer = in_cluster(&client, built_in, recorder);
             let secrets = Api::namespaced(client, &config.namespace);
-            (reviewer, CertificateSource::Secret(secrets, tls_secret), Some(writer))
+            (reviewer, CertificateSource::Secret(Box::new(secrets), tls_secret), Some(writer))
         }
     };
     let readiness = Readiness::default();

@@ -1,15 +1,12 @@
 //! `gitward access`: who could change what git declares around the guard.
 
-use std::process::Command;
-
 use gitward_test_cluster::Output;
 use serde_json::Value;
 
-use crate::support::{World, binary};
+use crate::support::World;
 
 fn access(world: &World, args: &[&str]) -> Output {
-    let mut command = Command::new(binary());
-    Output::of(command.env("KUBECONFIG", world.cluster.kubeconfig("admin")).arg("access").args(args), None)
+    world.gitward.command("admin", &[&["access"], args].concat())
 }
 
 fn bind(world: &World, name: &str, user: &str, verb: &str, resource: &str) {

@@ -1,17 +1,14 @@
 //! The guard switched off on purpose, repaired and removed: nobody is ever locked out.
 
-use std::process::Command;
-
 use gitward_test_cluster::{Output, eventually, workspace};
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, World, binary, deployment};
+use crate::support::{PATIENCE, World, deployment};
 
 const CONFIGURATION: &str = "validatingwebhookconfiguration/gitward";
 
 fn gitward(world: &World, user: &str, args: &[&str]) -> Output {
-    let mut command = Command::new(binary());
-    Output::of(command.env("KUBECONFIG", world.cluster.kubeconfig(user)).args(args), None)
+    world.gitward.command(user, args)
 }
 
 fn upgrade(world: &World, values: &[&str]) {

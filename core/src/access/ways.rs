@@ -38,7 +38,7 @@ impl Need {
         let names = rule.resource_names.is_empty()
             || self.names.is_empty()
             || rule.resource_names.iter().any(|name| self.names.contains(&name.as_str()));
-        let resource = |resource: &&str| match resource.strip_suffix("/*") {
+        let resource = |resource: &&'static str| match resource.strip_suffix("/*") {
             // Extras are named by their key; any one may be the reconciler's.
             Some(prefix) => {
                 rule.resources.iter().any(|r| r.split('/').next() == Some(prefix))
@@ -46,7 +46,7 @@ impl Need {
             }
             None => rule.has_resource(self.group, resource),
         };
-        names && self.verbs.iter().any(|verb| rule.has_verb(verb)) && self.resources.iter().any(|r| resource(&r))
+        names && self.verbs.iter().any(|verb| rule.has_verb(verb)) && self.resources.iter().any(resource)
     }
 }
 

@@ -72,10 +72,11 @@ impl<'a> Walk<'a> {
             let members = |json: Option<Json<'a>>| json.map(Json::members).unwrap_or_default();
             return self.members(&path, &members(old), &members(new), shape);
         }
-        if let (Some(a), Some(b)) = (old, new) {
-            if path.segments().len() < DEEPEST && self.inside(&path, a, b, shape) || a.same(b) {
-                return;
-            }
+        let (Some(a), Some(b)) = (old, new) else {
+            return self.out.push(Change { path, before: old, after: new });
+        };
+        if (path.segments().len() < DEEPEST && self.inside(&path, a, b, shape)) || a.same(b) {
+            return;
         }
         self.out.push(Change { path, before: old, after: new });
     }

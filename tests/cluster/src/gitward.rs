@@ -79,6 +79,12 @@ impl<'a> Gitward<'a> {
         ask(self.ports.reconciler_observe, "/metrics").unwrap_or_default()
     }
 
+    /// Runs a command of gitward as a user.
+    pub fn command(&self, user: &str, args: &[&str]) -> crate::Output {
+        let mut command = Command::new(&self.binary);
+        crate::Output::of(command.env("KUBECONFIG", self.cluster.kubeconfig(user)).args(args), None)
+    }
+
     /// The log of the guard.
     pub fn guard_log(&self) -> String {
         self.guard.as_ref().map(Process::log).unwrap_or_default()
@@ -138,6 +144,7 @@ impl Ports {
             format!("webhook.url=https://127.0.0.1:{}", self.guard),
             format!("guard.port={}", self.guard),
             format!("guard.observePort={}", self.guard_observe),
+            "guard.drainSeconds=0".to_owned(),
             format!("reconciler.observePort={}", self.reconciler_observe),
         ]
         .into_iter()
