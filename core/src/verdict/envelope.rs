@@ -12,8 +12,14 @@ use crate::json::Text;
 /// Reads a review: the whole of it, or only up to the objects. Says whether it stopped there.
 pub(super) fn read(body: &[u8], head: bool) -> Result<(Request<'_>, bool), ReviewError> {
     let mut draft = Draft { head, ..Draft::default() };
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let read = Envelope(&mut draft).deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    let read = if head {
+        from(serde_json::Deserializer::from_slice(body), &mut draft)
+    } else {
+        // All of it is read: looking for bytes that are no UTF-8 once is cheaper than in every string.
+        let text =
+            std::str::from_utf8(body).map_err(|error| ReviewError::Malformed(serde_json::Error::custom(error)))?;
+        from(serde_json::Deserializer::from_str(text), &mut draft)
+    };
     match read {
         Err(_) if draft.stopped => {}
         other => other.map_err(ReviewError::Malformed)?,
@@ -24,6 +30,13 @@ pub(super) fn read(body: &[u8], head: bool) -> Result<(Request<'_>, bool), Revie
     }
     let stopped = draft.stopped;
     draft.request().map(|request| (request, stopped))
+}
+
+fn from<'de, R: serde_json::de::Read<'de>>(
+    mut deserializer: serde_json::Deserializer<R>,
+    draft: &mut Draft<'de>,
+) -> Result<(), serde_json::Error> {
+    Envelope(draft).deserialize(&mut deserializer).and_then(|()| deserializer.end())
 }
 
 /// What was read so far.
