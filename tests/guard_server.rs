@@ -162,6 +162,21 @@ fn reviews_are_answered_from_files_over_every_protocol() {
 }
 
 #[test]
+fn warn_and_audit_let_through_what_enforce_refuses_and_log_it() {
+    for (mode, warned) in [("Warn", true), ("Audit", false)] {
+        let dir = tempfile::tempdir().unwrap();
+        certificate(dir.path());
+        let policy = dir.path().join("policy.yaml");
+        std::fs::write(&policy, format!("spec: {{mode: {mode}}}")).unwrap();
+        let guard = Guard::start_in(dir, &["--policy-file", policy.to_str().unwrap()]);
+        let (_, answer) = guard.post(&review("dev-patch-replicas"), &[]);
+        assert_eq!(allowed(&answer), json!(true), "{answer}");
+        assert_eq!(answer.contains("\"warnings\":[\"Deployment shop/web is pinned to git"), warned, "{answer}");
+        assert!(guard.log().contains("refused a change"), "{}", guard.log());
+    }
+}
+
+#[test]
 fn bad_input_gets_a_clear_answer_each() {
     let guard = Guard::start(&[]);
     let good = String::from_utf8(review("dev-patch-replicas")).unwrap();

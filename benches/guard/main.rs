@@ -34,8 +34,12 @@ fn main() {
     let noop = Server::noop(dir.path());
     println!("CPU: server's CPU time per request; x: as a multiple of the no-op's in the same rounds\n");
     println!("path        KiB  conns |  no-op CPU   req/s |  guard CPU   req/s     p50     p99 |  CPU x");
+    let only = args.iter().find_map(|arg| arg.strip_prefix("--only="));
     for path in reviews::PATHS {
         for (kib, requests) in SIZES {
+            if only.is_some_and(|only| only != format!("{path}-{kib}")) {
+                continue;
+            }
             let body = reviews::review(path, kib);
             for connections in CONNECTIONS {
                 let load = Load { certificate: &certificate, body: &body, connections, requests };

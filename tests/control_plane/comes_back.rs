@@ -123,7 +123,8 @@ fn a_node(world: &World, round: u32) {
     node(&["create", "-f", "-"], Some(&lease));
     let ready = r#"{"status":{"conditions":[{"type":"Ready","status":"True","reason":"KubeletReady"}]}}"#;
     node(&["patch", "node", &name, "--subresource=status", "--type=merge", "-p", ready], None);
-    // It reports on a Pod of a pinned Deployment.
+    // It rotates the token of a Pod's account, and reports on a Pod of a pinned Deployment.
+    node(&["create", "token", "default", "-n", NS], None);
     let pod = pods(world, "app=web")[0]["metadata"]["name"].as_str().unwrap().to_owned();
     let running = r#"{"status":{"phase":"Running"}}"#;
     node(&["patch", "pod", &pod, "-n", NS, "--subresource=status", "--type=merge", "-p", running], None);

@@ -3,6 +3,7 @@
 //! stand so that `gitward check` says the same.
 
 use super::review::{Operation, Request};
+use super::who::has_pod_bound_token;
 use super::{Case, Reason, Subject, Verdict, Who};
 use crate::fields::Object;
 use crate::names;
@@ -33,7 +34,7 @@ impl<'a> Case<'a> {
         let request = self.request;
         let is_record = (&*request.resource.group, &*request.resource.resource) == (names::GROUP, "blockedchanges");
         let allowed = if is_record {
-            request.user_info.username == self.policy.own.guard
+            request.user_info.username == self.policy.own.guard && has_pod_bound_token(&request.user_info)
         } else {
             self.policy.is_installer(&request.user_info)
         };
