@@ -131,6 +131,10 @@ fn nothing_becomes_part_of_a_pinned_workload_or_its_traffic() {
         "metadata": {"name": "wolf", "namespace": ns, "labels": {"kubernetes.io/service-name": "web"}},
         "endpoints": [{"addresses": ["10.9.9.9"]}]});
     refused(&world.try_apply("admin", &slice), &becomes("Service"));
+    let mut other = slice.clone();
+    other["metadata"]["labels"]["kubernetes.io/service-name"] = json!("other");
+    world.apply("admin", &other);
+    refused(&world.try_apply("admin", &slice), &becomes("Service"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use gitward_test_cluster::{Output, eventually, workspace};
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, World, deployment};
+use crate::support::{PATIENCE, World, config_map, deployment};
 
 const CONFIGURATION: &str = "validatingwebhookconfiguration/gitward";
 
@@ -30,6 +30,8 @@ fn a_guard_can_be_disabled_repaired_and_removed_in_every_state() {
     world.namespace(ns);
     let repo = world.git.repo(ns);
     repo.write("web.yaml", &deployment(ns, "web", 3));
+    // So gitward's namespace is guarded too, which must not keep Helm from repairing a dead guard.
+    repo.write("own.yaml", &config_map("gitward-system", "declared", "green"));
     let commit = repo.push("web");
     world.follow(ns, &repo);
     world.wait_applied(ns, &commit);

@@ -36,6 +36,7 @@ fn in_an_exclusive_namespace_nothing_is_created_outside_of_git() {
     world.namespace(ns);
     let dev = |args: &[&str]| world.cluster.kubectl("dev", &[args, &["-n", ns]].concat());
     dev(&["create", "configmap", "before", "--from-literal=a=1"]).ok();
+    dev(&["create", "deployment", "old", "--image=example.com/old:1"]).ok();
     let exclusive = policy(&json!({"mode": "Enforce", "exclusive": {"namespaces": [ns]}}));
     let args = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
     world.cluster.kubectl_in("admin", &args, Some(&exclusive.to_string())).ok();
@@ -49,6 +50,7 @@ fn in_an_exclusive_namespace_nothing_is_created_outside_of_git() {
         &["create", "deployment", "mine", "--image=example.com/mine:1"],
         &["label", "configmap", "before", "a=b"],
         &["delete", "configmap", "before"],
+        &["scale", "deployment", "old", "--replicas=3"],
     ] {
         assert!(dev(args).refused().contains(kept), "{args:?}");
     }

@@ -70,6 +70,11 @@ annotation, which no selector sees. */}}
 {{- end }}
 {{- end }}
 
+{{/* gitward's own namespace is protected by admission policies. A dead guard must not keep Helm from repairing it. */}}
+{{- define "gitward.notOwn" -}}
+- {key: kubernetes.io/metadata.name, operator: NotIn, values: [{{ .Release.Namespace }}]}
+{{- end }}
+
 {{- define "gitward.selectMark" -}}
 {{- if .label }}
 objectSelector:
@@ -178,7 +183,9 @@ webhooks:
         scope: Namespaced
     objectSelector: {}
     namespaceSelector:
-      matchExpressions: [{key: gitward.dev/guarded, operator: Exists}]
+      matchExpressions:
+        - {key: gitward.dev/guarded, operator: Exists}
+        {{- include "gitward.notOwn" . | nindent 8 }}
     matchConditions:
       {{- include "gitward.people" . | nindent 6 }}
   # An autoscaler may not scale what git declares.
@@ -193,7 +200,9 @@ webhooks:
         scope: Namespaced
     objectSelector: {}
     namespaceSelector:
-      matchExpressions: [{key: gitward.dev/guarded, operator: Exists}]
+      matchExpressions:
+        - {key: gitward.dev/guarded, operator: Exists}
+        {{- include "gitward.notOwn" . | nindent 8 }}
     matchConditions:
       {{- include "gitward.systemOnly" . | nindent 6 }}
   # Namespaces that are git's alone: nothing is created there by hand.
@@ -208,7 +217,9 @@ webhooks:
         scope: Namespaced
     objectSelector: {}
     namespaceSelector:
-      matchExpressions: [{key: gitward.dev/exclusive, operator: Exists}]
+      matchExpressions:
+        - {key: gitward.dev/exclusive, operator: Exists}
+        {{- include "gitward.notOwn" . | nindent 8 }}
     matchConditions:
       {{- include "gitward.people" . | nindent 6 }}
   {{- range $label := list "guarded" "exclusive" }}

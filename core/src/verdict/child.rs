@@ -25,8 +25,9 @@ impl<'a> Case<'a> {
             let verdict = self.access(access, Reason::DescendantChanged, self.subject(old), &ancestor);
             return Ok(Some(if verdict.is_refusal() { verdict.with_fields(changes) } else { verdict }));
         }
-        let gets_owner = changes.iter().any(|change| change.path.is_under(&["metadata", "ownerReferences"]));
-        if old.is_some() && !gets_owner {
+        // Owners make a child of an object, and the label of an EndpointSlice makes it a Service's.
+        let may_join = changes.iter().any(|change| change.path.is_under(&["metadata"]));
+        if old.is_some() && !may_join {
             return Ok(None);
         }
         let Some(ancestor) = self.family(new, group, kind)? else { return Ok(None) };

@@ -43,7 +43,7 @@ impl<'a> Case<'a> {
                 let verdict = self.access(access, Reason::PinnedObjectScaled, Subject::of(&live), &ancestor);
                 if verdict.is_refusal() { verdict.with_fields(&[change]) } else { verdict }
             }
-            None => Verdict::allow(Reason::NotPinned),
+            None => self.exclusive(&live).unwrap_or_else(|| Verdict::allow(Reason::NotPinned)),
         })
     }
 

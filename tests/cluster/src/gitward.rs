@@ -192,17 +192,19 @@ impl Tokens {
         let mint = move || {
             let mut kubectl = Command::new(crate::Tools::get().path("kubectl"));
             let output = crate::Output::of(kubectl.env("KUBECONFIG", &admin).env("HOME", &home).args(&args), None);
-            let fresh = path.with_extension("fresh");
-            std::fs::write(&fresh, output.ok())
-                .and_then(|()| std::fs::rename(&fresh, &path))
-                .expect("the token can be written");
+            if output.status == 0 {
+                let fresh = path.with_extension("fresh");
+                std::fs::write(&fresh, &output.stdout)
+                    .and_then(|()| std::fs::rename(&fresh, &path))
+                    .expect("the token can be written");
+            }
+            output
         };
-        mint();
+        mint().ok();
         let (stop, stopped) = channel();
         let renewal = std::thread::spawn(move || {
-            while stopped.recv_timeout(RENEW) == Err(RecvTimeoutError::Timeout) {
-                mint();
-            }
+            // After an uninstall there is no account any more, and nothing to renew.
+            while stopped.recv_timeout(RENEW) == Err(RecvTimeoutError::Timeout) && mint().status == 0 {}
         });
         Tokens { stop: Some(stop), renewal: Some(renewal) }
     }
