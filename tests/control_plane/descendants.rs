@@ -16,7 +16,8 @@ fn with_shop(ns: &str) -> (&'static World, Vec<String>) {
     let world = World::shared();
     world.namespace(ns);
     let repo = world.git.repo(ns);
-    repo.write("web.yaml", &deployment(ns, "web", 2));
+    let resources = "          resources: {requests: {cpu: 5m}, limits: {memory: 9Mi}}\n";
+    repo.write("web.yaml", &(deployment(ns, "web", 2) + resources));
     repo.write("service.yaml", &SERVICE.replace("NS", ns));
     repo.write("cron.yaml", &CRON.replace("NS", ns));
     let commit = repo.push("The shop");
@@ -61,6 +62,13 @@ fn people_change_nothing_that_belongs_to_a_pinned_deployment() {
     ] {
         refused(&dev(world, ns, args), &belongs);
     }
+    let resize = r#"{"spec":{"containers":[{"name":"web","resources":{"requests":{"cpu":"9m"}}}]}}"#;
+    let resize = ["patch", "pod", pod, "--subresource=resize", "-p", resize, "-n", ns];
+    refused(&world.cluster.kubectl("admin", &resize), &belongs);
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": {"kind": "Node", "name": "n"}});
+    let path = format!("/api/v1/namespaces/{ns}/pods/{pod}/binding");
+    let bind = ["create", "--raw", &path, "-f", "-"];
+    refused(&world.cluster.kubectl_in("admin", &bind, Some(&binding.to_string())), &belongs);
     let status =
         ["patch", "pod", pod, "--subresource=status", "--type=merge", "-p", r#"{"status":{"podIP":"10.9.9.9"}}"#];
     let args = [&status[..], &["-n", ns]].concat();
@@ -81,6 +89,10 @@ fn drains_and_jobs_by_hand_work_and_a_look_inside_is_recorded() {
     let exec = format!("/api/v1/namespaces/{ns}/pods/{}/exec?command=true", pods[1]);
     let exec = world.cluster.kubectl("dev", &["get", "--raw", &exec]);
     exec.refused();
+    for access in ["attach", "portforward?ports=80", "proxy/"] {
+        let path = format!("/api/v1/namespaces/{ns}/pods/{}/{access}", pods[1]);
+        world.cluster.kubectl("admin", &["get", "--raw", &path]).refused();
+    }
     let debug = ["debug", &pods[1], "--image=example.com/debug:1", "--attach=false", "-n", ns];
     world.cluster.kubectl("admin", &debug).ok();
     eventually("exec and debug are recorded as allowed", PATIENCE, || {
@@ -91,11 +103,9 @@ fn drains_and_jobs_by_hand_work_and_a_look_inside_is_recorded() {
                 .map(|r| &r["spec"])
                 .any(|s| s["verb"] == verb && s["decision"] == "allow" && s["reason"] == "DescendantAccessed")
         };
-        if found("connect exec") && found("update ephemeralcontainers") {
-            Ok(())
-        } else {
-            Err(exec.stderr.clone() + &records.to_string())
-        }
+        let all =
+            ["connect exec", "connect attach", "connect portforward", "connect proxy", "update ephemeralcontainers"];
+        if all.into_iter().all(found) { Ok(()) } else { Err(exec.stderr.clone() + &records.to_string()) }
     });
 }
 

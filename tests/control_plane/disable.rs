@@ -109,6 +109,7 @@ fn a_guard_that_does_not_start_is_repaired(world: &mut World, ns: &str) {
     let live = world.field("deployment/gitward-guard", "gitward-system", image);
     assert!(live.as_str().is_some_and(|image| image.ends_with(":repaired")), "{live}");
     world.gitward.start_guard();
+    world.gitward.start_reconciler();
     let scale = ["scale", "deployment/web", "--replicas=5", "-n", ns];
     assert!(world.cluster.kubectl("dev", &scale).refused().contains("is pinned to git"));
 }

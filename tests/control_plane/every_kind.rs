@@ -78,6 +78,11 @@ fn no_kind_can_be_changed_by_any_of_its_ways() {
         wrong.extend(ways_in(world, kind));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for version in ["v1", "v2"] {
+        let kind = format!("horizontalpodautoscalers.{version}.autoscaling/kinds-horizontalpodautoscaler");
+        let patch = ["patch", &kind, "-n", NS, "--type=merge", "-p", r#"{"spec":{"maxReplicas":9}}"#];
+        assert!(world.cluster.kubectl("admin", &patch).refused().contains("spec.maxReplicas: 2 -> 9"), "{version}");
+    }
 }
 
 fn ways_in(world: &World, kind: &str) -> Vec<String> {

@@ -3,7 +3,7 @@
 use gitward_test_cluster::eventually;
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, World, config_map};
+use crate::support::{PATIENCE, World, config_map, deployment};
 
 fn policy(spec: &Value) -> Value {
     json!({"apiVersion": "gitward.dev/v1alpha1", "kind": "GuardPolicy", "metadata": {"name": "default"}, "spec": spec})
@@ -37,7 +37,8 @@ fn in_an_exclusive_namespace_nothing_is_created_outside_of_git() {
     let dev = |args: &[&str]| world.cluster.kubectl("dev", &[args, &["-n", ns]].concat());
     dev(&["create", "configmap", "before", "--from-literal=a=1"]).ok();
     dev(&["create", "deployment", "old", "--image=example.com/old:1"]).ok();
-    let exclusive = policy(&json!({"mode": "Enforce", "exclusive": {"namespaces": [ns]}}));
+    let restart = "/spec/template/metadata/annotations/kubectl.kubernetes.io~1restartedAt";
+    let exclusive = policy(&json!({"mode": "Enforce", "allow": [restart], "exclusive": {"namespaces": [ns]}}));
     let args = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
     world.cluster.kubectl_in("admin", &args, Some(&exclusive.to_string())).ok();
     let kept = "is kept by git alone";
@@ -66,9 +67,13 @@ fn in_an_exclusive_namespace_nothing_is_created_outside_of_git() {
 
     let repo = world.git.repo(ns);
     repo.write("settings.yaml", &config_map(ns, "settings", "green"));
+    repo.write("web.yaml", &deployment(ns, "web", 1));
     let commit = repo.push("From git it comes in");
     world.follow(ns, &repo);
     world.wait_applied(ns, &commit);
+    // What the policy allows is allowed, and nothing beside it.
+    dev(&["rollout", "restart", "deployment/web"]).ok();
+    assert!(dev(&["rollout", "pause", "deployment/web"]).refused().contains("spec.paused"));
     eventually("what was refused is recorded", PATIENCE, || {
         let records = world.cluster.get(&["blockedchanges", "-n", ns]).unwrap_or_default();
         let records = records["items"].as_array().cloned().unwrap_or_default();

@@ -21,10 +21,15 @@ const RENEW: Duration = Duration::from_secs(240);
 pub struct Gitward<'a> {
     cluster: &'a ControlPlane,
     binary: PathBuf,
-    guard: Option<Process>,
-    reconciler: Option<Process>,
+    guard: Option<Running>,
+    reconciler: Option<Running>,
     ports: Ports,
-    _tokens: [Tokens; 2],
+}
+
+/// A process with its identity.
+struct Running {
+    process: Process,
+    _tokens: Tokens,
 }
 
 #[derive(Clone, Copy)]
@@ -56,9 +61,7 @@ impl<'a> Gitward<'a> {
         args.extend(ports.values());
         args.extend(values.iter().flat_map(|value| ["--set".to_owned(), (*value).to_owned()]));
         cluster.helm(&args.iter().map(String::as_str).collect::<Vec<_>>()).ok();
-        let tokens = ["gitward-guard", "gitward-reconciler"].map(|name| Tokens::keep(cluster, name));
-        let mut gitward =
-            Gitward { cluster, binary: binary.to_owned(), guard: None, reconciler: None, ports, _tokens: tokens };
+        let mut gitward = Gitward { cluster, binary: binary.to_owned(), guard: None, reconciler: None, ports };
         gitward.start_reconciler();
         gitward.start_guard();
         gitward
@@ -87,16 +90,17 @@ impl<'a> Gitward<'a> {
 
     /// The log of the guard.
     pub fn guard_log(&self) -> String {
-        self.guard.as_ref().map(Process::log).unwrap_or_default()
+        self.guard.as_ref().map(|guard| guard.process.log()).unwrap_or_default()
     }
 
     /// The log of the reconciler.
     pub fn reconciler_log(&self) -> String {
-        self.reconciler.as_ref().map(Process::log).unwrap_or_default()
+        self.reconciler.as_ref().map(|reconciler| reconciler.process.log()).unwrap_or_default()
     }
 
-    /// Starts the guard and waits until it is ready.
+    /// Starts the guard, as a Pod of its Deployment as that is now, and waits until it is ready.
     pub fn start_guard(&mut self) {
+        self.guard = None;
         self.guard = Some(self.start("gitward-guard", self.ports.guard_observe));
     }
 
@@ -105,8 +109,9 @@ impl<'a> Gitward<'a> {
         self.guard = None;
     }
 
-    /// Starts the reconciler and waits until it is ready.
+    /// Starts the reconciler, as a Pod of its Deployment as that is now, and waits until it is ready.
     pub fn start_reconciler(&mut self) {
+        self.reconciler = None;
         self.reconciler = Some(self.start("gitward-reconciler", self.ports.reconciler_observe));
     }
 
@@ -118,13 +123,14 @@ impl<'a> Gitward<'a> {
     /// Ends the reconciler as a crash would.
     pub fn kill_reconciler(&mut self) {
         if let Some(mut reconciler) = self.reconciler.take() {
-            reconciler.kill();
+            reconciler.process.kill();
         }
     }
 
     /// Runs what the Deployment's container would run, with its arguments as the chart rendered them.
-    fn start(&self, name: &str, observe_port: u16) -> Process {
+    fn start(&self, name: &'static str, observe_port: u16) -> Running {
         let deployment = self.cluster.get(&["deployment", name, "-n", NAMESPACE]).expect("the chart made it");
+        let tokens = Tokens::keep(self.cluster, name, &deployment);
         let args = deployment.pointer("/spec/template/spec/containers/0/args").and_then(Value::as_array).cloned();
         let mut command = Command::new(&self.binary);
         command.args(args.unwrap_or_default().iter().filter_map(Value::as_str));
@@ -134,7 +140,7 @@ impl<'a> Gitward<'a> {
         eventually(&format!("{name} is ready"), Duration::from_secs(60), || {
             probe(observe_port).map_err(|error| format!("{error}\n{}", process.log_tail()))
         });
-        process
+        Running { process, _tokens: tokens }
     }
 }
 
@@ -173,11 +179,16 @@ struct Tokens {
 }
 
 impl Tokens {
-    fn keep(cluster: &ControlPlane, name: &'static str) -> Tokens {
+    fn keep(cluster: &ControlPlane, name: &'static str, deployment: &Value) -> Tokens {
         let selector = format!("app.kubernetes.io/name={name}");
+        let image = "/spec/containers/0/image";
+        let current = deployment.pointer("/spec/template").and_then(|template| template.pointer(image));
+        // A Pod of an older version goes when it likes, and its token with it.
+        let is_current = |pod: &&Value| pod.pointer(image) == current && pod["metadata"]["deletionTimestamp"].is_null();
         let pod = eventually(&format!("the Pod object of {name}"), Duration::from_secs(30), || {
             let pods = cluster.get(&["pods", "-n", NAMESPACE, "-l", &selector]).unwrap_or_default();
-            pods["items"].get(0).cloned().ok_or_else(|| "there is none yet".to_owned())
+            let found = pods["items"].as_array().into_iter().flatten().find(is_current).cloned();
+            found.ok_or_else(|| format!("there is none yet: {pods}"))
         });
         let text = |pointer| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (pod_name, uid) = (text("/metadata/name"), text("/metadata/uid"));
