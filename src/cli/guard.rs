@@ -32,6 +32,9 @@ pub(super) struct Args {
     /// PEM certificates of authorities: callers must show a certificate that one of them has signed.
     #[arg(long)]
     client_ca: Option<PathBuf>,
+    /// How many connections there may be.
+    #[arg(long, default_value_t = 1024)]
+    connections: usize,
     /// MiB that the bodies of all requests in flight may hold together; the largest is 20 MiB.
     #[arg(long, default_value_t = 128)]
     bodies_mib: usize,
@@ -63,6 +66,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         reconciler_account: args.reconciler_account,
         guard_account: args.guard_account,
         client_ca: args.client_ca,
+        connections: args.connections,
         bodies_mib: args.bodies_mib,
         answer_within: args.answer_within,
         drain: args.drain_for,

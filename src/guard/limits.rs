@@ -18,8 +18,6 @@ use tower::Service;
 pub(super) const MAX_BODY: usize = 20 << 20;
 /// How much of a larger body is read before the connection is given up.
 const DRAINED: usize = 4 * MAX_BODY;
-/// How many connections there may be. The API server keeps a few, and opens more under load.
-const CONNECTIONS: usize = 1024;
 /// How long a client may take for its TLS handshake, and for its first request.
 pub(super) const FIRST: Duration = Duration::from_secs(10);
 /// How long a connection may be idle, or take for the headers of a request. Longer than the API server keeps its own
@@ -90,14 +88,15 @@ impl Bodies {
 }
 
 /// The services of a server's connections.
-pub(super) fn connections(router: Router) -> Connections {
-    Connections { router, free: Arc::new(Semaphore::new(CONNECTIONS)) }
+pub(super) fn connections(router: Router, most: usize) -> Connections {
+    Connections { router, most, free: Arc::new(Semaphore::new(most)) }
 }
 
 /// Gives every connection its service, and refuses those that are too many.
 #[derive(Clone)]
 pub(super) struct Connections {
     router: Router,
+    most: usize,
     free: Arc<Semaphore>,
 }
 
@@ -113,7 +112,7 @@ impl Service<SocketAddr> for Connections {
     fn call(&mut self, _: SocketAddr) -> Self::Future {
         let taken = self.free.clone().try_acquire_owned();
         let connection = |taken| Connection { router: self.router.clone(), _taken: Arc::new(taken) };
-        ready(taken.map(connection).map_err(|_| format!("{CONNECTIONS} connections are open").into()))
+        ready(taken.map(connection).map_err(|_| format!("{} connections are open", self.most).into()))
     }
 }
 

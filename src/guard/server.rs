@@ -50,6 +50,8 @@ pub struct GuardConfig {
     pub guard_account: String,
     /// PEM certificates of authorities: callers must show a certificate that one of them has signed.
     pub client_ca: Option<PathBuf>,
+    /// How many connections there may be. The API server keeps a few, and opens more under load.
+    pub connections: usize,
     /// What the bodies of all requests in flight may hold together, in MiB.
     pub bodies_mib: usize,
     /// How long a request may take, from its headers to the answer. Shorter than the webhook's `timeoutSeconds`.
@@ -178,7 +180,8 @@ async fn serve(
     };
     reviewer.state.ready().await;
     let handle = Handle::new();
-    let serving = server(config, tls, handle.clone()).serve(limits::connections(router(config, reviewer, metrics)));
+    let serving = server(config, tls, handle.clone())
+        .serve(limits::connections(router(config, reviewer, metrics), config.connections));
     let stopping = async {
         if handle.listening().await.is_some() {
             readiness.set(true);
