@@ -9,7 +9,9 @@ mod guardpolicy;
 
 pub use blockedchange::{BlockedChange, BlockedChangeSpec, BlockedField, BlockedObject};
 pub use gitsync::{
-    DeletionPolicy, FailedObject, GitSync, GitSyncSpec, GitSyncStatus, Reference, SecretReference, Source,
+    Chart, DeletionPolicy, Drift, FailedObject, GitSync, GitSyncSpec, GitSyncStatus, HISTORY_LENGTH, Helm, Hold,
+    Ignore, MOST_DRIFTS, MOST_FAILED, OnFailure, PastRevision, Reference, Render, Renderer, RevisionOutcome,
+    SecretReference, Source, SyncReference, ValuesFrom, ValuesKind, Verify,
 };
 pub use guardpolicy::{
     Callers, DeclarationOwner, DescendantAccess, Descendants, ExceptedKind, ExclusiveNamespaces, GuardMode,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use super::{asked_to_stop, serve};
 use crate::certs::Renewal;
+use crate::render::Programs;
 use crate::sync::{self, ReconcileConfig};
 
 /// Follow the GitSyncs: pull, apply, prune, heal.
@@ -20,6 +21,12 @@ pub(super) struct Args {
     /// Where repositories are kept between two runs; may be lost at any time.
     #[arg(long, env = "GITWARD_CACHE_DIR", default_value = "/var/cache/gitward")]
     cache_dir: PathBuf,
+    /// The program that renders charts.
+    #[arg(long, env = "GITWARD_HELM", default_value = "/usr/local/bin/helm")]
+    helm: PathBuf,
+    /// The program that renders kustomizations.
+    #[arg(long, env = "GITWARD_KUSTOMIZE", default_value = "/usr/local/bin/kustomize")]
+    kustomize: PathBuf,
     /// The Secret that gets the guard's certificate.
     #[arg(long, default_value = "gitward-guard-tls")]
     tls_secret: String,
@@ -39,6 +46,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         observe_listen: args.observe_listen,
         namespace: args.namespace,
         cache: args.cache_dir,
+        programs: Programs { helm: args.helm, kustomize: args.kustomize },
         renewal: Renewal { authority_secret: args.ca_secret, guard_secret: args.tls_secret, names: args.guard_name },
         webhook_copy: args.webhook_copy,
     };

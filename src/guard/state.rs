@@ -33,12 +33,14 @@ impl State {
     /// What is known of the GitSync that declares an object.
     pub(super) fn sync(&self, pin: &Pin) -> Option<SyncInfo> {
         let sync = self.syncs.as_ref()?.get(&ObjectRef::new(&pin.sync_name).within(&pin.sync_namespace))?;
-        let revision = sync.status.as_ref().and_then(|status| status.last_applied_revision.clone());
-        Some(SyncInfo {
-            url: sync.spec.source.url.clone(),
-            reference: sync.spec.source.reference.branch.clone(),
-            revision: revision.unwrap_or_default(),
-        })
+        let revision = sync.status.as_ref().and_then(|status| status.last_applied_revision.clone()).unwrap_or_default();
+        let found = revision.rsplit_once("sha1:").map(|(name, commit)| match name.trim_end_matches('@') {
+            "" => commit.to_owned(),
+            name => name.to_owned(),
+        });
+        let reference =
+            found.or_else(|| sync.spec.source.reference.branch.clone()).unwrap_or_else(|| "main".to_owned());
+        Some(SyncInfo { url: sync.spec.source.url.clone(), reference, revision })
     }
 
     /// A policy that stays as it is.

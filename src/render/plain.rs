@@ -11,25 +11,25 @@ use crate::source::File;
 const SERVER_SET: [&str; 6] =
     ["managedFields", "uid", "resourceVersion", "creationTimestamp", "generation", "selfLink"];
 
-/// Renders the manifests of a folder.
-///
-/// # Errors
-/// For the first file that is no YAML or holds something else than objects, and where there is none at all.
-pub fn render(files: &[File], folder: &str) -> Result<Vec<Declared>, RenderError> {
+/// Renders manifests.
+pub(super) fn render(files: &[File]) -> Result<Vec<Declared>, RenderError> {
     let mut objects = Vec::new();
     for file in files {
         for document in parse(file)? {
-            let origin = Origin { file: file.path.clone(), line: document.referenced.line().max(1) };
-            flatten(document.value, origin, &mut objects)?;
+            let origin = Origin { file: file.path.clone(), line: line_of(&document) };
+            take(document.value, origin, &mut objects)?;
         }
-    }
-    if objects.is_empty() {
-        return Err(RenderError::Empty(folder.to_owned()));
     }
     Ok(objects)
 }
 
-fn parse(file: &File) -> Result<Vec<Spanned<Value>>, RenderError> {
+/// The line in which a document begins.
+pub(super) fn line_of(document: &Spanned<Value>) -> u64 {
+    document.referenced.line().max(1)
+}
+
+/// Reads the documents of a file.
+pub(super) fn parse(file: &File) -> Result<Vec<Spanned<Value>>, RenderError> {
     // `0644` is octal and `yes` a boolean for every Kubernetes tool (YAML 1.1, through sigs.k8s.io/yaml).
     let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
     from_slice_multiple_with_options(&file.content, options).map_err(|error| {
@@ -43,7 +43,7 @@ fn first_line(text: &str) -> String {
 }
 
 /// Takes an object, or the items of a List.
-fn flatten(mut value: Value, origin: Origin, objects: &mut Vec<Declared>) -> Result<(), RenderError> {
+pub(super) fn take(mut value: Value, origin: Origin, objects: &mut Vec<Declared>) -> Result<(), RenderError> {
     let no_object = |why: &str| RenderError::NoObject { origin: origin.to_string(), why: why.to_owned() };
     if value.is_null() {
         return Ok(());
@@ -53,7 +53,7 @@ fn flatten(mut value: Value, origin: Origin, objects: &mut Vec<Declared>) -> Res
     text("/apiVersion").ok_or_else(|| no_object("it has no apiVersion"))?;
     if kind.ends_with("List") && value.get("items").is_some_and(Value::is_array) {
         if let Some(Value::Array(items)) = value.get_mut("items").map(Value::take) {
-            return items.into_iter().try_for_each(|item| flatten(item, origin.clone(), objects));
+            return items.into_iter().try_for_each(|item| take(item, origin.clone(), objects));
         }
         return Ok(());
     }
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     fn rendered(content: &str) -> Result<Vec<Declared>, RenderError> {
-        render(&[File { path: "a/b.yaml".into(), content: content.into() }], "a")
+        render(&[File { path: "a/b.yaml".into(), content: content.into() }])
     }
 
     #[test]
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(error.to_string(), "a/b.yaml:1: not a Kubernetes object: it has no kind");
         let error = rendered("apiVersion: v1\nkind: ConfigMap\n").unwrap_err();
         assert_eq!(error.to_string(), "a/b.yaml:1: not a Kubernetes object: it has no metadata.name");
-        assert_eq!(rendered("# only a comment\n").unwrap_err(), RenderError::Empty("a".into()));
+        assert!(rendered("# only a comment\n").unwrap().is_empty());
     }
 
     #[test]

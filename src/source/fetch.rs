@@ -1,72 +1,124 @@
-//! Fetching a branch into the cache.
+//! Speaking with a git server: what it has, and getting a commit into the cache. Blocks.
 
 use std::path::{Path, PathBuf};
 
 use git2::{
-    AutotagOption, CertificateCheckStatus, Cred, CredentialType, Direction, FetchOptions, RemoteCallbacks,
-    RemoteRedirect, Repository,
+    AutotagOption, CertificateCheckStatus, Cred, CredentialType, FetchOptions, Oid, RemoteCallbacks, RemoteRedirect,
+    Repository,
 };
 
+use super::remote::{Login, Remote};
+use super::select::{Chosen, Heads, Revision};
 use super::trust::Trust;
-use super::{SourceError, Tree};
+use super::{Signers, SourceError, Tree};
 
-/// A branch of a repository, and how to get at it.
-#[derive(Clone)]
-pub struct Remote {
-    /// `https://…` or `file://…`, without credentials.
-    pub url: String,
-    /// The branch.
-    pub branch: String,
-    /// Who we are, and whom we trust.
-    pub credentials: Credentials,
-}
-
-/// What a GitSync's Secret holds; everything is optional.
-#[derive(Clone, Default)]
-pub struct Credentials {
-    /// User name and password or token.
-    pub login: Option<(String, String)>,
-    /// The authority of the server's certificate, as PEM; without it the system's authorities are trusted.
-    pub ca: Option<Vec<u8>>,
-}
-
-/// A commit.
+/// A commit that is in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Revision {
-    /// The branch.
-    pub branch: String,
-    /// The full hash.
-    pub commit: String,
+pub struct Commit {
+    /// Which.
+    pub revision: Revision,
+    /// Who wrote it.
+    pub author: String,
+    /// The first line of its message.
+    pub message: String,
 }
 
-impl std::fmt::Display for Revision {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}@sha1:{}", self.branch, self.commit)
-    }
-}
+/// More packs than this, and the cache is made anew: libgit2 cannot clean it up, and every fetch adds one.
+const MOST_PACKS: usize = 64;
 
-/// Makes sure that the branch's newest commit is in the cache. Blocks: call it where blocking is allowed. Asks the
-/// server once; where it has nothing new, nothing is transferred.
+/// Asks the server what it has.
 ///
 /// # Errors
-/// Where the server, the branch or the cache is not as it should be.
-pub fn fetch(cache: &Path, remote: &Remote) -> Result<(Revision, Tree), SourceError> {
-    if !remote.url.starts_with("https://") && !remote.url.starts_with("file://") {
+/// Where the server or the cache is not as it should be.
+pub(super) fn list(cache: &Path, remote: &Remote) -> Result<Heads, SourceError> {
+    if !["https://", "ssh://", "file://"].iter().any(|scheme| remote.url.starts_with(scheme)) {
         return Err(SourceError::Scheme(remote.url.clone()));
     }
-    let repository = open(cache, &remote.url)?;
-    let fetched = from_remote(&repository, remote);
-    let oid = fetched.map_err(|failure| failure.explain(remote))?;
-    let revision = Revision { branch: remote.branch.clone(), commit: oid.to_string() };
-    Ok((revision, Tree::new(repository, oid)))
+    let trust = Trust::new(&remote.credentials, &remote.url);
+    let ask = || {
+        let repository = open(cache, &remote.url)?;
+        let mut server = repository.remote_anonymous(&remote.url)?;
+        // A fetch of nothing: a mere connection could send no header, and so no token.
+        server.fetch(&["+refs/gitward/none:refs/gitward/none"], Some(&mut options(remote, &trust)), None)?;
+        let heads = server.list()?;
+        Ok(heads.iter().map(|head| (head.name().to_owned(), head.oid().to_string())).collect())
+    };
+    ask().map_err(|failure| explain(failure, remote, &trust))
 }
 
-fn open(cache: &Path, url: &str) -> Result<Repository, SourceError> {
+/// Makes sure that a commit is in the cache, and that it is signed where it has to be. Where it is there already, nothing is
+/// transferred.
+///
+/// # Errors
+/// Where it cannot be had, or is not signed as it has to be.
+pub(super) fn get(
+    cache: &Path,
+    remote: &Remote,
+    chosen: &Chosen,
+    signers: Option<&Signers>,
+) -> Result<(Commit, Tree), SourceError> {
+    let trust = Trust::new(&remote.credentials, &remote.url);
+    let fetched = open(cache, &remote.url).and_then(|repository| {
+        let oid = have(&repository, remote, chosen, &trust)?;
+        Ok((repository, oid))
+    });
+    let (repository, oid) = fetched.map_err(|failure| explain(failure, remote, &trust))?;
+    if let Some(signers) = signers {
+        signers.check(&repository, oid)?;
+    }
+    let commit = describe(&repository, oid, chosen)?;
+    Ok((commit, Tree::new(repository, oid)))
+}
+
+fn describe(repository: &Repository, oid: Oid, chosen: &Chosen) -> Result<Commit, SourceError> {
+    let commit = repository.find_commit(oid)?;
+    Ok(Commit {
+        revision: Revision { name: chosen.name.clone(), commit: oid.to_string() },
+        author: String::from_utf8_lossy(commit.author().name_bytes()).into_owned(),
+        message: String::from_utf8_lossy(commit.message_bytes()).lines().next().unwrap_or_default().to_owned(),
+    })
+}
+
+enum Failure {
+    Cache(SourceError),
+    Git(git2::Error),
+    NoCommit(String),
+}
+
+impl From<git2::Error> for Failure {
+    fn from(error: git2::Error) -> Failure {
+        Failure::Git(error)
+    }
+}
+
+fn explain(failure: Failure, remote: &Remote, trust: &Trust) -> SourceError {
+    let url = remote.url.clone();
+    match failure {
+        Failure::Cache(error) => error,
+        Failure::Git(error) => {
+            let message = trust.distrust().unwrap_or_else(|| error.message().trim().to_owned());
+            SourceError::Fetch { url, message }
+        }
+        Failure::NoCommit(commit) => SourceError::NoReference {
+            url,
+            wanted: format!("commit {commit}"),
+            found: "no branch or tag that leads to it".to_owned(),
+        },
+    }
+}
+
+fn open(cache: &Path, url: &str) -> Result<Repository, Failure> {
     let path = cache.join("git").join(&blake3::hash(url.as_bytes()).to_hex()[..16]);
-    Repository::open_bare(&path).or_else(|_| make(&path)).map_err(|message| SourceError::Cache { path, message })
+    let open = || if has_grown(&path) { None } else { Repository::open_bare(&path).ok() };
+    let made = open().map_or_else(|| make(&path), Ok);
+    made.map_err(|message| Failure::Cache(SourceError::Cache { path, message }))
 }
 
-/// A new cache in place of one that is missing or damaged.
+fn has_grown(path: &Path) -> bool {
+    std::fs::read_dir(path.join("objects/pack")).is_ok_and(|packs| packs.count() / 2 > MOST_PACKS)
+}
+
+/// A new cache in place of one that is missing, damaged or grown.
 fn make(path: &PathBuf) -> Result<Repository, String> {
     if path.exists() {
         std::fs::remove_dir_all(path).map_err(|error| error.to_string())?;
@@ -75,73 +127,81 @@ fn make(path: &PathBuf) -> Result<Repository, String> {
     Repository::init_bare(path).map_err(|error| error.message().to_owned())
 }
 
-enum Failure {
-    NoBranch(Vec<String>),
-    Git(git2::Error, Option<String>),
-}
-
-impl Failure {
-    fn explain(self, remote: &Remote) -> SourceError {
-        let url = remote.url.clone();
-        match self {
-            Failure::NoBranch(found) => {
-                let found = if found.is_empty() { "no branches at all".to_owned() } else { found.join(", ") };
-                SourceError::NoBranch { url, branch: remote.branch.clone(), found }
-            }
-            Failure::Git(error, distrust) => {
-                SourceError::Fetch { url, message: distrust.unwrap_or_else(|| error.message().trim().to_owned()) }
-            }
-        }
+/// Has the commit in the cache: it is there, or its reference brings it, or the server gives single commits, or it is found in
+/// all that the server has.
+fn have(repository: &Repository, remote: &Remote, chosen: &Chosen, trust: &Trust) -> Result<Oid, Failure> {
+    let oid = Oid::from_str(&chosen.commit)?;
+    if is_whole(repository, oid) {
+        return Ok(oid);
     }
-}
-
-/// How many branch names an error lists.
-const MOST_BRANCHES: usize = 10;
-
-fn from_remote(repository: &Repository, remote: &Remote) -> Result<git2::Oid, Failure> {
-    let trust = Trust::new(&remote.credentials, &remote.url);
-    let failed = |error| Failure::Git(error, trust.distrust());
-    let mut git_remote = repository.remote_anonymous(&remote.url).map_err(failed)?;
-    let name = format!("refs/heads/{}", remote.branch);
-    let oid = {
-        let connection = git_remote
-            .connect_auth(Direction::Fetch, Some(callbacks(&remote.credentials, &trust)), None)
-            .map_err(failed)?;
-        let heads = connection.list().map_err(failed)?;
-        let Some(head) = heads.iter().find(|head| head.name() == name) else {
-            let branches = heads.iter().filter_map(|head| head.name().strip_prefix("refs/heads/"));
-            return Err(Failure::NoBranch(branches.take(MOST_BRANCHES).map(str::to_owned).collect()));
-        };
-        head.oid()
-    };
-    let kept = format!("refs/gitward/{}", remote.branch);
-    if repository.find_reference(&kept).ok().and_then(|kept| kept.target()) != Some(oid) {
-        let mut options = FetchOptions::new();
-        options.download_tags(AutotagOption::None).follow_redirects(RemoteRedirect::Initial);
-        options.remote_callbacks(callbacks(&remote.credentials, &trust));
-        if remote.url.starts_with("https://") {
-            // The local transport has no depth.
-            options.depth(1);
-        }
-        git_remote.fetch(&[format!("+{name}:{kept}")], Some(&mut options), None).map_err(failed)?;
+    if !chosen.reference.is_empty() {
+        let kept = format!("refs/gitward/{}", chosen.reference);
+        fetch(repository, remote, trust, &format!("+{}:{kept}", chosen.reference), true)?;
+        // A push between the two requests is fetched by now: what is kept is the newest.
+        return Ok(repository.find_reference(&kept)?.peel_to_commit()?.id());
     }
-    // A push between the two requests is fetched by now: what is kept is the newest.
-    repository.refname_to_id(&kept).map_err(failed)
+    let single = fetch(repository, remote, trust, &format!("+{oid}:refs/gitward/commits/{oid}"), true);
+    if single.is_err() || !is_whole(repository, oid) {
+        fetch(repository, remote, trust, "+refs/*:refs/gitward/all/*", false)?;
+    }
+    if is_whole(repository, oid) { Ok(oid) } else { Err(Failure::NoCommit(chosen.commit.clone())) }
 }
 
-fn callbacks<'a>(credentials: &'a Credentials, trust: &'a Trust) -> RemoteCallbacks<'a> {
+fn is_whole(repository: &Repository, oid: Oid) -> bool {
+    repository.find_commit(oid).and_then(|commit| commit.tree()).is_ok()
+}
+
+fn fetch(
+    repository: &Repository,
+    remote: &Remote,
+    trust: &Trust,
+    refspec: &str,
+    shallow: bool,
+) -> Result<(), git2::Error> {
+    let mut options = options(remote, trust);
+    // The local transport has no depth.
+    if shallow && !remote.url.starts_with("file://") {
+        options.depth(1);
+    }
+    repository.remote_anonymous(&remote.url)?.fetch(&[refspec], Some(&mut options), None)
+}
+
+fn options<'a>(remote: &'a Remote, trust: &'a Trust) -> FetchOptions<'a> {
+    let mut options = FetchOptions::new();
+    options.download_tags(AutotagOption::None).follow_redirects(RemoteRedirect::Initial).update_fetchhead(false);
+    options.remote_callbacks(callbacks(remote, trust));
+    if let Login::Bearer(token) = &remote.credentials.login {
+        options.custom_headers(&[&format!("Authorization: Bearer {token}")]);
+    }
+    options
+}
+
+fn callbacks<'a>(remote: &'a Remote, trust: &'a Trust) -> RemoteCallbacks<'a> {
     let mut callbacks = RemoteCallbacks::new();
     let mut tried = false;
-    callbacks.credentials(move |_, _, allowed| match &credentials.login {
-        // libgit2 asks again and again where the server refuses.
-        Some((user, password)) if allowed.contains(CredentialType::USER_PASS_PLAINTEXT) && !tried => {
-            tried = true;
-            Cred::userpass_plaintext(user, password)
+    callbacks.credentials(move |_, user, allowed| {
+        // The server of an ssh repository asks for the user's name first, where the URL has none.
+        if allowed == CredentialType::USERNAME {
+            return Cred::username("git");
         }
-        Some(_) => Err(git2::Error::from_str("the server refused the user name and password of secretRef")),
-        None => Err(git2::Error::from_str(
-            "the server wants a login: name a Secret with username and password in secretRef",
-        )),
+        // libgit2 asks again and again where the server refuses.
+        if std::mem::replace(&mut tried, true) {
+            return Err(git2::Error::from_str("the server refused the credentials of secretRef"));
+        }
+        match &remote.credentials.login {
+            Login::Password(user, password) if allowed.contains(CredentialType::USER_PASS_PLAINTEXT) => {
+                Cred::userpass_plaintext(user, password)
+            }
+            Login::Key(key, password) if allowed.contains(CredentialType::SSH_MEMORY) => {
+                Cred::ssh_key_from_memory(user.unwrap_or("git"), None, key, password.as_deref())
+            }
+            _ if remote.url.starts_with("ssh://") => Err(git2::Error::from_str(
+                "the server wants a key: name a Secret with identity and known_hosts in secretRef",
+            )),
+            _ => Err(git2::Error::from_str(
+                "the server wants a login: name a Secret with username and password, or bearerToken, in secretRef",
+            )),
+        }
     });
     callbacks.certificate_check(|certificate, _| match trust.check(certificate) {
         None => Ok(CertificateCheckStatus::CertificatePassthrough),

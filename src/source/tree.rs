@@ -1,15 +1,17 @@
 //! The files of a commit.
 
+use std::path::Path;
+
 use git2::{ObjectType, Oid, Repository, Tree as GitTree};
 
-use super::SourceError;
+use super::{Checkout, SourceError};
 
 /// Largest manifest that is read.
-const MAX_FILE: usize = 16 << 20;
+const MAX_FILE: u64 = 16 << 20;
 /// Most bytes that are read from one commit.
-const MAX_TOTAL: usize = 512 << 20;
+const MAX_TOTAL: u64 = 512 << 20;
 /// The file mode of a symbolic link in git.
-const LINK: i32 = 0o120_000;
+pub(super) const LINK: i32 = 0o120_000;
 
 /// A file of a commit.
 #[derive(Debug)]
@@ -37,25 +39,51 @@ impl Tree {
     /// # Errors
     /// Where the folder is missing, or something in it is not a plain file.
     pub fn manifests(&self, folder: &str) -> Result<Vec<File>, SourceError> {
-        let root = self.repository.find_commit(self.commit)?.tree()?;
-        let folder = folder.trim_start_matches("./").trim_matches('/');
         let mut reader = Reader { repository: &self.repository, files: Vec::new(), total: 0 };
-        if folder.is_empty() || folder == "." {
-            reader.read(&root, "")?;
-        } else {
-            let entry = root.get_path(folder.as_ref()).map_err(|_| SourceError::NoFolder(folder.to_owned()))?;
-            let object = entry.to_object(&self.repository)?;
-            let tree = object.as_tree().ok_or_else(|| SourceError::NoFolder(folder.to_owned()))?;
-            reader.read(tree, folder)?;
-        }
+        reader.read(&self.folder(folder)?, clean(folder))?;
         Ok(reader.files)
     }
+
+    /// The names of the files that stand directly in a folder.
+    ///
+    /// # Errors
+    /// Where the folder is missing.
+    pub fn names(&self, folder: &str) -> Result<Vec<String>, SourceError> {
+        let tree = self.folder(folder)?;
+        Ok(tree.iter().filter_map(|entry| entry.name().ok().map(str::to_owned)).collect())
+    }
+
+    /// Writes all files of the commit to disk, below the cache.
+    ///
+    /// # Errors
+    /// Where the disk is full, or the commit too large.
+    pub fn check_out(&self, cache: &Path) -> Result<Checkout, SourceError> {
+        Checkout::write(&self.repository, &self.folder("")?, cache)
+    }
+
+    fn folder(&self, folder: &str) -> Result<GitTree<'_>, SourceError> {
+        let root = self.repository.find_commit(self.commit)?.tree()?;
+        let folder = clean(folder);
+        if folder.is_empty() {
+            return Ok(root);
+        }
+        let missing = |_| SourceError::NoFolder(folder.to_owned());
+        root.get_path(folder.as_ref())
+            .and_then(|entry| entry.to_object(&self.repository)?.peel_to_tree())
+            .map_err(missing)
+    }
+}
+
+/// A folder as people write it: `./apps/`, `/apps` and `apps` are the same, and `.` is the root.
+pub(crate) fn clean(folder: &str) -> &str {
+    let folder = folder.trim_start_matches("./").trim_matches('/');
+    if folder == "." { "" } else { folder }
 }
 
 struct Reader<'a> {
     repository: &'a Repository,
     files: Vec<File>,
-    total: usize,
+    total: u64,
 }
 
 impl Reader<'_> {
@@ -88,6 +116,7 @@ impl Reader<'_> {
 
     fn take(&mut self, path: String, id: Oid) -> Result<(), SourceError> {
         let (size, _) = self.repository.odb()?.read_header(id)?;
+        let size = size as u64;
         self.total += size;
         if size > MAX_FILE {
             return Err(SourceError::TooLarge(path, MAX_FILE));

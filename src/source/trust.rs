@@ -1,5 +1,6 @@
-//! Trust in a server whose certificate is from a private authority. It holds for the one GitSync whose Secret names
-//! that authority: libgit2 itself could only trust it for the whole process, and so for other teams' repositories.
+//! Trust in a server: an https server whose certificate is from a private authority, an ssh server by its key. It holds for
+//! the one GitSync whose Secret names that authority or key: libgit2 itself could only trust it for the whole process, and so
+//! for other teams' repositories.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -7,6 +8,8 @@ use std::time::Duration;
 use git2::cert::Cert;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use ssh_key::PublicKey;
+use ssh_key::known_hosts::{self, HostPatterns, KnownHosts, Marker};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 use super::Credentials;
@@ -14,32 +17,77 @@ use super::Credentials;
 /// Whom a fetch trusts.
 pub(super) struct Trust {
     ca: Option<Vec<u8>>,
+    known_hosts: Option<String>,
     host: String,
+    port: u16,
     /// Why the server was not trusted: libgit2 keeps the callback's error to itself.
     distrust: Mutex<Option<String>>,
 }
 
 impl Trust {
     pub(super) fn new(credentials: &Credentials, url: &str) -> Trust {
-        let host = url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
-        Trust { ca: credentials.ca.clone(), host, distrust: Mutex::default() }
+        let url = url::Url::parse(url).ok();
+        let host = url.as_ref().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+        let port = url.and_then(|url| url.port()).unwrap_or(22);
+        let (ca, known_hosts) = (credentials.ca.clone(), credentials.known_hosts.clone());
+        Trust { ca, known_hosts, host, port, distrust: Mutex::default() }
     }
 
-    /// Checks the server's certificate against the authorities of the Secret; `None` where it names none.
+    /// Checks who the server is; `None` where that is left to libgit2 and the system's authorities.
     pub(super) fn check(&self, certificate: &Cert<'_>) -> Option<Result<(), String>> {
-        let ca = self.ca.as_ref()?;
-        let checked = match certificate.as_x509() {
-            Some(x509) => verify(ca, x509.data(), &self.host),
-            None => Err("the server showed no certificate".to_owned()),
+        let checked = match (certificate.as_hostkey(), &self.ca) {
+            (Some(key), _) => self.check_host(key.hostkey().unwrap_or_default()),
+            (None, Some(ca)) => match certificate.as_x509() {
+                Some(x509) => verify(ca, x509.data(), &self.host),
+                None => Err("the server showed no certificate".to_owned()),
+            }
+            .map_err(|why| format!("the server's certificate is not trusted: {why}")),
+            (None, None) => return None,
         };
-        let checked = checked.map_err(|why| format!("the server's certificate is not trusted: {why}"));
         *self.distrust.lock().unwrap_or_else(PoisonError::into_inner) = checked.clone().err();
         Some(checked)
+    }
+
+    /// Checks an ssh server's key.
+    fn check_host(&self, key: &[u8]) -> Result<(), String> {
+        let known = self.known_hosts.as_deref().ok_or("secretRef has no known_hosts, so no ssh server is trusted")?;
+        let shown = PublicKey::from_bytes(key).map_err(|error| format!("the server's key cannot be read: {error}"))?;
+        let names = [self.host.clone(), format!("[{}]:{}", self.host, self.port)];
+        let of_host = KnownHosts::new(known)
+            .filter_map(Result::ok)
+            .filter(|entry| names_host(entry.host_patterns(), &names, self.port))
+            .collect::<Vec<_>>();
+        let is = |entry: &&known_hosts::Entry| entry.public_key().key_data() == shown.key_data();
+        match of_host.iter().find(is) {
+            Some(entry) if entry.marker() == Some(&Marker::Revoked) => {
+                Err("known_hosts revokes the server's key".to_owned())
+            }
+            Some(entry) if entry.marker().is_none() => Ok(()),
+            _ if of_host.is_empty() => Err(format!("known_hosts of secretRef does not name {}", self.host)),
+            _ => Err(format!(
+                "known_hosts of secretRef has another key for {} than it shows ({})",
+                self.host,
+                shown.fingerprint(Default::default())
+            )),
+        }
     }
 
     /// Why the server was not trusted, if that is why the fetch failed.
     pub(super) fn distrust(&self) -> Option<String> {
         self.distrust.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Whether a line of known_hosts is about this server (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"; patterns with wildcards are
+/// not followed).
+fn names_host(patterns: &HostPatterns, names: &[String; 2], port: u16) -> bool {
+    let names = if port == 22 { &names[..] } else { &names[1..] };
+    match patterns {
+        HostPatterns::Patterns(patterns) => patterns.iter().any(|pattern| names.contains(pattern)),
+        HostPatterns::HashedName { salt, hash } => names.iter().any(|name| {
+            let mac = ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, salt);
+            ring::hmac::verify(&mac, name.as_bytes(), hash).is_ok()
+        }),
     }
 }
 

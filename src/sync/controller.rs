@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::api::Api;
+use kube::discovery::Discovery;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::finalizer::{self, finalizer};
@@ -18,14 +19,15 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::RunError;
 use super::cleanup::clean_up;
 use super::declared::name_of;
+use super::inputs;
 use super::inventory::{Inventories, InventoryError};
-use super::run::{carry_out, get};
+use super::run::carry_out;
 use super::status::{self, Outcome};
 use super::surroundings::Surroundings;
 use crate::api::GitSync;
@@ -34,6 +36,8 @@ use crate::certs::Renewal;
 use crate::observe::{Drift, Healer, Pinned, Watches};
 use crate::protect::{self, Protect};
 use crate::provide::provide;
+use crate::render::{Cluster, Programs, gather, render};
+use crate::source::{Commit, Repositories, SourceError, Tree};
 use crate::telemetry::{self, Readiness};
 
 const FINALIZER: &str = "gitward.dev/gitsync";
@@ -49,6 +53,8 @@ pub struct ReconcileConfig {
     pub namespace: String,
     /// Where repositories and rendered objects are kept. May be lost at any time.
     pub cache: PathBuf,
+    /// The programs that render.
+    pub programs: Programs,
     /// What the guard's certificate is kept like.
     pub renewal: Renewal,
     /// The ConfigMap with the webhook configuration as the chart made it.
@@ -83,8 +89,8 @@ pub(super) struct Context {
     pub(super) pinned: Arc<Pinned>,
     pub(super) watches: Watches,
     pub(super) inventories: Inventories,
-    /// One fetch of a repository at a time, by its URL.
-    turns: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
+    pub(super) repositories: Repositories,
+    pub(super) programs: Programs,
     progress: Mutex<HashMap<String, Progress>>,
 }
 
@@ -117,8 +123,9 @@ pub async fn run(
         watches: Watches::new(client.clone(), healer),
         inventories: Inventories::load(client.clone(), &config.namespace).await?,
         namespace: config.namespace.clone(),
+        repositories: Repositories::new(config.cache.clone()),
+        programs: config.programs,
         cache: config.cache,
-        turns: Mutex::default(),
         progress: Mutex::default(),
         pinned,
         client: client.clone(),
@@ -215,19 +222,34 @@ type Attempt = Result<Option<(String, Vec<super::declared::Failed>)>, (RunError,
 
 /// Applies what is new; `None` where nothing is.
 async fn attempt(ctx: &Context, sync: &GitSync, progress: &Progress) -> Attempt {
-    let (revision, files) = get(ctx, sync).await.map_err(|error| (error, None))?;
-    let revision = revision.to_string();
-    if progress.applied.as_ref() == Some(&(sync.metadata.generation, revision.clone())) && is_ready(sync, &revision) {
-        return Ok(None);
-    }
+    let before = |error: RunError| (error, None);
+    let wanted = inputs::wanted(ctx, sync, interval(sync) / 2).await.map_err(before)?;
+    let instructions = inputs::instructions(ctx, sync).await.map_err(before)?;
+    let known = progress.applied.clone().filter(|(generation, revision)| {
+        *generation == sync.metadata.generation && is_ready(sync, revision) && !inputs::depends_on_others(sync)
+    });
+    let (gathering, cache) = (instructions.clone(), ctx.cache.clone());
+    let read = move |commit: &Commit, tree: Tree| {
+        let is_known = known.is_some_and(|(_, revision)| revision == commit.revision.to_string());
+        if is_known { Ok(None) } else { gather(&tree, &gathering, &cache).map(Some) }
+    };
+    let (commit, material) =
+        ctx.repositories.get(wanted, read).await.map_err(|error: SourceError| before(error.into()))?;
+    let Some(material) = material else { return Ok(None) };
+    let revision = commit.revision.to_string();
+    let after = |error: RunError| (error, Some(revision.clone()));
     info!(git_sync = name_of(sync).1, revision, "applies a revision");
     if progress.failures == 0 {
         // A courtesy to those who watch; the run does not depend on it.
         let _ = write_attempted(ctx, sync, Outcome::Progressing, Some(revision.clone())).await;
     }
-    match carry_out(ctx, sync, &files).await {
+    let cluster = ctx.cluster().await;
+    let rendered = render(&material, &instructions, &ctx.programs, &cluster, &ctx.cache).await;
+    drop(material);
+    let declared = rendered.map_err(|error| after(error.into()))?;
+    match carry_out(ctx, sync, declared).await {
         Ok(failed) => Ok(Some((revision, failed))),
-        Err(error) => Err((error, Some(revision))),
+        Err(error) => Err(after(error)),
     }
 }
 
@@ -277,9 +299,20 @@ fn interval(sync: &GitSync) -> Duration {
 }
 
 impl Context {
-    /// The lock of a repository's cache.
-    pub(super) fn turn_at(&self, url: &str) -> Arc<AsyncMutex<()>> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(url.to_owned()).or_default().clone()
+    /// What charts may ask of the cluster. Where it cannot be asked, charts get Helm's defaults.
+    async fn cluster(&self) -> Cluster {
+        let version = self.client.apiserver_version().await.map(|info| info.git_version).unwrap_or_default();
+        let groups = Discovery::new(self.client.clone()).run_aggregated().await;
+        let kinds = groups
+            .iter()
+            .flat_map(Discovery::groups)
+            .flat_map(|group| group.versions().flat_map(move |version| group.versioned_resources(version)));
+        let mut api_versions: Vec<String> = kinds
+            .flat_map(|(kind, _)| [kind.api_version.clone(), format!("{}/{}", kind.api_version, kind.kind)])
+            .collect();
+        api_versions.sort();
+        api_versions.dedup();
+        Cluster { version, api_versions }
     }
 
     fn progress_of(&self, sync: &GitSync) -> Progress {

@@ -5,6 +5,7 @@
 mod cleanup;
 mod controller;
 mod declared;
+mod inputs;
 mod inventory;
 mod run;
 mod status;
@@ -24,9 +25,9 @@ pub(crate) enum RunError {
     /// The commit could not be had.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The Secret of the source is not there, or cannot be read.
-    #[error("Secret {name} of spec.source.secretRef: {message}")]
-    Secret { name: String, message: String },
+    /// A Secret or ConfigMap that the spec names is not there, or cannot be read.
+    #[error("{place} {name}: {message}")]
+    Input { place: &'static str, name: String, message: String },
     /// The commit's files are no objects.
     #[error(transparent)]
     Render(#[from] RenderError),
@@ -42,21 +43,14 @@ pub(crate) enum RunError {
     /// The inventory could not be stored: nothing may be created that it does not hold.
     #[error(transparent)]
     Inventory(#[from] inventory::InventoryError),
-    /// The server does not answer, or has very much to say.
-    #[error("repository {url}: the fetch is not through after {seconds} s; it goes on, and is looked at again")]
-    Slow { url: String, seconds: u64 },
-    /// A task of the program ended.
-    #[error("the fetch was interrupted")]
-    Interrupted,
 }
 
 impl RunError {
     /// The reason of the condition: Flux' word, where it has one.
     fn reason(&self) -> &'static str {
         match self {
-            RunError::Source(_) | RunError::Secret { .. } | RunError::Slow { .. } | RunError::Interrupted => {
-                "ArtifactFailed"
-            }
+            RunError::Source(SourceError::Unverified { .. } | SourceError::Signers(_)) => "VerificationFailed",
+            RunError::Source(_) | RunError::Input { .. } => "ArtifactFailed",
             RunError::Render(_) | RunError::Spool(_) => "BuildFailed",
             RunError::Plan(_) => "PruneFailed",
             RunError::Apply(_) | RunError::Inventory(_) => "ReconciliationFailed",

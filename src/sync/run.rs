@@ -1,12 +1,9 @@
 //! One run of one GitSync, from fetch to prune.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, stream};
 use gitward_core::plan::{ObjectKey, Plan, plan};
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
 use tracing::{info, warn};
 
@@ -16,59 +13,14 @@ use super::declared::{Failed, Prepared, Ready, name_of, prepare};
 use super::inventory::Inventory;
 use crate::api::GitSync;
 use crate::apply::{ApplyError, Holder, Pruned, apply, guard_holder, prune};
-use crate::kubernetes::describe;
-use crate::render::{self, Spool};
-use crate::source::{Credentials, File, Remote, Revision, fetch};
+use crate::render::{Declared, Spool};
 
-/// How long a run waits for a repository. A fetch that takes longer goes on, and the next run finds what it brought;
-/// meanwhile other repositories have their turn.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How many objects of a stage are written at a time.
 const CONCURRENT: usize = 16;
 
-/// Fetches the branch and reads its manifests.
-pub(super) async fn get(ctx: &Context, sync: &GitSync) -> Result<(Revision, Vec<File>), RunError> {
-    let source = &sync.spec.source;
-    let remote = Remote {
-        url: source.url.clone(),
-        branch: source.reference.branch.clone(),
-        credentials: credentials(ctx, sync).await?,
-    };
-    let (cache, folder, url) = (ctx.cache.clone(), source.path.clone(), remote.url.clone());
-    let turn = ctx.turn_at(&url);
-    let read = async {
-        let alone = turn.lock_owned().await;
-        let read = tokio::task::spawn_blocking(move || {
-            // Held until the fetch ends, not until somebody stops waiting for it: two would write the same cache.
-            let _alone = alone;
-            let (revision, tree) = fetch(&cache, &remote)?;
-            Ok((revision, tree.manifests(&folder)?))
-        });
-        read.await.map_err(|_| RunError::Interrupted)?
-    };
-    let waited = tokio::time::timeout(PATIENCE, read).await;
-    waited.unwrap_or_else(|_| Err(RunError::Slow { url, seconds: PATIENCE.as_secs() }))
-}
-
-async fn credentials(ctx: &Context, sync: &GitSync) -> Result<Credentials, RunError> {
-    let Some(reference) = &sync.spec.source.secret_ref else { return Ok(Credentials::default()) };
-    let name = reference.name.clone();
-    let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), name_of(sync).0);
-    let secret = match secrets.get_opt(&name).await {
-        Ok(Some(secret)) => secret,
-        Ok(None) => return Err(RunError::Secret { name, message: "there is none".to_owned() }),
-        Err(error) => return Err(RunError::Secret { name, message: describe(&error) }),
-    };
-    let data = secret.data.unwrap_or_default();
-    let text = |key: &str| data.get(key).and_then(|bytes| String::from_utf8(bytes.0.clone()).ok());
-    let login = text("password").map(|password| (text("username").unwrap_or_else(|| "git".to_owned()), password));
-    Ok(Credentials { login, ca: data.get("ca.crt").map(|bytes| bytes.0.clone()) })
-}
-
 /// Applies a commit: everything that it declares, then the pruning of what it no longer does. Returns the objects
 /// that failed.
-pub(super) async fn carry_out(ctx: &Context, sync: &GitSync, files: &[File]) -> Result<Vec<Failed>, RunError> {
-    let declared = render::render(files, &sync.spec.source.path)?;
+pub(super) async fn carry_out(ctx: &Context, sync: &GitSync, declared: Vec<Declared>) -> Result<Vec<Failed>, RunError> {
     let mut spool = Spool::create(&ctx.cache)?;
     let mut prepared = prepare(sync, declared, &ctx.kinds, &mut spool).await?;
     spool.finish()?;

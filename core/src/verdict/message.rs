@@ -119,7 +119,7 @@ fn push_advice(out: &mut String, verdict: &Verdict, sync: Option<&SyncInfo>) {
 fn short(revision: &str) -> String {
     match revision.split_once("@sha1:") {
         Some((reference, commit)) => format!("{reference}@{}", commit.get(..7).unwrap_or(commit)),
-        None => revision.to_owned(),
+        None => revision.strip_prefix("sha1:").and_then(|commit| commit.get(..7)).unwrap_or(revision).to_owned(),
     }
 }
 
@@ -127,7 +127,12 @@ fn short(revision: &str) -> String {
 fn link(sync: &SyncInfo, origin: &str) -> Option<String> {
     let base = sync.url.strip_suffix(".git").unwrap_or(&sync.url).trim_end_matches('/');
     let host = base.strip_prefix("https://")?.split('/').next()?;
-    let (file, line) = origin.rsplit_once(':')?;
+    // What a chart of a registry declares has no page.
+    let (file, line) = match origin.rsplit_once(':') {
+        Some((file, line)) if line.bytes().all(|byte| byte.is_ascii_digit()) => (file, format!("#L{line}")),
+        _ if origin.contains([':', ' ']) => return None,
+        _ => (origin, String::new()),
+    };
     let reference = &sync.reference;
     let middle = if host.contains("gitlab") {
         format!("-/blob/{reference}")
@@ -136,7 +141,7 @@ fn link(sync: &SyncInfo, origin: &str) -> Option<String> {
     } else {
         format!("blob/{reference}")
     };
-    Some(format!("{base}/{middle}/{file}#L{line}"))
+    Some(format!("{base}/{middle}/{file}{line}"))
 }
 
 #[cfg(test)]
@@ -189,6 +194,16 @@ mod tests {
     fn without_a_known_gitsync_the_file_is_named_without_a_link() {
         let text = message(&refusal(Reason::PinnedFieldChanged), None).unwrap();
         assert!(text.ends_with("Declared in apps/web/deployment.yaml:14 — change it there"), "{text}");
+    }
+
+    #[test]
+    fn a_link_goes_as_far_as_the_origin_is_known() {
+        let sync =
+            SyncInfo { url: "https://gitlab.com/shop/ops".into(), reference: "v1".into(), ..SyncInfo::default() };
+        let page = "https://gitlab.com/shop/ops/-/blob/v1/web/templates/a.yaml";
+        assert_eq!(link(&sync, "web/templates/a.yaml").as_deref(), Some(page));
+        assert_eq!(link(&sync, "web/templates/a.yaml:7"), Some(format!("{page}#L7")));
+        assert_eq!(link(&sync, "chart podinfo 6.0.0: templates/a.yaml"), None);
     }
 
     #[test]

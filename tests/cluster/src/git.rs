@@ -59,6 +59,44 @@ impl GitServer {
         &self.ca
     }
 
+    /// Serves the same repositories over ssh as well.
+    ///
+    /// # Panics
+    /// Where it cannot be started.
+    pub fn ssh(&self) -> Ssh {
+        let (host, user) = (self.ssh_key("host"), self.ssh_key("user"));
+        let mut server = Command::new(crate::Tools::get().path("gitssh"));
+        server.arg(self.dir.join("served")).arg(&host).arg(user.with_extension("pub"));
+        let process = crate::Process::start(&self.dir, "gitssh", &server);
+        let port = crate::eventually("the ssh server listens", std::time::Duration::from_secs(10), || {
+            process.log().trim().parse::<u16>().map_err(|_| process.log())
+        });
+        let read = |path: &Path| std::fs::read_to_string(path).expect("the key was written");
+        let host = read(&host.with_extension("pub"));
+        Ssh { _process: process, port, identity: read(&user), known_hosts: format!("[127.0.0.1]:{port} {host}") }
+    }
+
+    /// A folder whose files are served over https as they are, as a chart repository is.
+    ///
+    /// # Panics
+    /// Where it cannot be made.
+    pub fn static_files(&self, name: &str) -> StaticFiles {
+        let dir = self.dir.join("served").join(STATIC).join(name);
+        std::fs::create_dir_all(&dir).expect("the folder can be made");
+        StaticFiles { dir, url: format!("https://127.0.0.1:{}/{STATIC}/{name}", self.port) }
+    }
+
+    /// Makes an SSH key. Returns the file of the private key; the public one is beside it.
+    ///
+    /// # Panics
+    /// Where it cannot be made.
+    pub fn ssh_key(&self, name: &str) -> PathBuf {
+        let path = self.dir.join(name);
+        let args = ["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"];
+        Output::of(Command::new("ssh-keygen").args(args).arg(&path), None).ok();
+        path
+    }
+
     /// Stops serving; the repositories stay.
     pub fn stop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
@@ -87,6 +125,44 @@ impl GitServer {
 impl Drop for GitServer {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Where files are served as they are.
+const STATIC: &str = "static";
+
+/// A folder that is served as it is.
+pub struct StaticFiles {
+    dir: PathBuf,
+    url: String,
+}
+
+impl StaticFiles {
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// A [`GitServer`] over ssh. Ends with the value.
+pub struct Ssh {
+    _process: crate::Process,
+    port: u16,
+    /// The private key that it lets in.
+    pub identity: String,
+    /// Its line in a file of known hosts.
+    pub known_hosts: String,
+}
+
+impl Ssh {
+    /// The URL of a repository.
+    pub fn url(&self, repo: &str) -> String {
+        format!("ssh://git@127.0.0.1:{}/{repo}", self.port)
     }
 }
 
@@ -137,6 +213,14 @@ impl Repo {
         Output::of(Command::new("cp").args(["-r", &from]).arg(&self.work), None).ok();
     }
 
+    /// Runs git in the work tree.
+    ///
+    /// # Panics
+    /// Where git fails.
+    pub fn git(&self, args: &[&str]) -> String {
+        run_git(&self.work, args)
+    }
+
     /// Commits everything and pushes it over https. Returns the commit.
     pub fn push(&self, message: &str) -> String {
         run_git(&self.work, &["add", "--all"]);
@@ -180,6 +264,10 @@ fn tls() -> (String, rustls::ServerConfig) {
 /// Hands a request to `git http-backend` as the CGI specification (RFC 3875) says.
 async fn serve(State(root): State<Arc<PathBuf>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
+    if parts.uri.path().starts_with(&format!("/{STATIC}/")) && !parts.uri.path().contains("..") {
+        let file = std::fs::read(root.join(parts.uri.path().trim_start_matches('/')));
+        return file.map_or_else(|_| StatusCode::NOT_FOUND.into_response(), IntoResponse::into_response);
+    }
     let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else { return StatusCode::BAD_REQUEST.into_response() };
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut backend = tokio::process::Command::new("git");

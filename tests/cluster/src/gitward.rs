@@ -136,6 +136,9 @@ impl<'a> Gitward<'a> {
         command.args(args.unwrap_or_default().iter().filter_map(Value::as_str));
         command.env("KUBECONFIG", self.cluster.kubeconfig(name)).env("GITWARD_NAMESPACE", NAMESPACE);
         command.env("GITWARD_CACHE_DIR", self.cluster.dir().join("cache"));
+        for tool in ["helm", "kustomize"] {
+            command.env(format!("GITWARD_{}", tool.to_uppercase()), crate::Tools::get().path(tool));
+        }
         let process = Process::start(self.cluster.dir(), name, &command);
         eventually(&format!("{name} is ready"), Duration::from_secs(60), || {
             probe(observe_port).map_err(|error| format!("{error}\n{}", process.log_tail()))

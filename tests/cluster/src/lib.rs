@@ -15,7 +15,7 @@ mod watch;
 use std::time::{Duration, Instant};
 
 pub use control_plane::ControlPlane;
-pub use git::{GitServer, Repo};
+pub use git::{GitServer, Repo, Ssh, StaticFiles};
 pub use gitward::Gitward;
 pub use output::Output;
 pub use process::Process;

@@ -13,18 +13,21 @@ version() { sed -nE "s|^require $1 v||p" "$2/go.mod"; }
 kubernetes=$(version k8s.io/kubernetes kubernetes)
 etcd=$(version go.etcd.io/etcd/server/v3 etcd)
 helm=$(version helm.sh/helm/v4 helm)
+kustomize=$(version sigs.k8s.io/kustomize/kustomize/v5 kustomize)
+kwok=$(version sigs.k8s.io/kwok kwok)
 case $(uname -m) in x86_64) arch=amd64 ;; aarch64 | arm64) arch=arm64 ;; *) die "no release for $(uname -m)" ;; esac
-dir=${GITWARD_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/gitward/tools}/kubernetes-$kubernetes-etcd-$etcd-helm-$helm
+dir=${GITWARD_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/gitward/tools}/kubernetes-$kubernetes-etcd-$etcd-helm-$helm-kustomize-$kustomize-kwok-$kwok
 mkdir -p "$dir"
 exec 9>"$dir/.lock"
 flock 9
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+names="kube-apiserver kube-controller-manager kubectl etcd helm kustomize kwok gitssh"
 missing() { [ ! -x "$dir/$1" ]; }
 keep() { chmod +x "$1" && mv "$1" "$dir/$2.new" && mv "$dir/$2.new" "$dir/$2"; }
 
-for name in kube-apiserver kube-controller-manager kubectl etcd helm; do
+for name in $names; do
   if missing $name && [ -n "${KUBEBUILDER_ASSETS:-}" ] && [ -x "$KUBEBUILDER_ASSETS/$name" ]; then
     ln -sf "$KUBEBUILDER_ASSETS/$name" "$dir/$name"
     say "$name: from KUBEBUILDER_ASSETS"
@@ -38,6 +41,8 @@ check() { [ -n "$2" ] && echo "$2  $1" | sha256sum --check --status; }
 kubernetes_url=${KUBERNETES_RELEASES:-https://dl.k8s.io}/v$kubernetes/bin/linux/$arch
 etcd_url=${ETCD_RELEASES:-https://github.com/etcd-io/etcd/releases/download}/v$etcd
 helm_url=${HELM_RELEASES:-https://get.helm.sh}
+kustomize_url=${KUSTOMIZE_RELEASES:-https://github.com/kubernetes-sigs/kustomize/releases/download}/kustomize%2Fv$kustomize
+kwok_url=${KWOK_RELEASES:-https://github.com/kubernetes-sigs/kwok/releases/download}/v$kwok
 
 from_release() {
   case $1 in
@@ -51,6 +56,18 @@ from_release() {
       fetch "$helm_url/helm-v$helm-linux-$arch.tar.gz.sha256sum" "$work/sums" &&
       check "$work/helm.tgz" "$(cut -d' ' -f1 "$work/sums")" &&
       tar -xzf "$work/helm.tgz" -C "$work" --strip-components=1 "linux-$arch/helm"
+    ;;
+  kustomize)
+    fetch "$kustomize_url/kustomize_v${kustomize}_linux_$arch.tar.gz" "$work/kustomize.tgz" &&
+      fetch "$kustomize_url/checksums.txt" "$work/sums" &&
+      check "$work/kustomize.tgz" "$(sed -n "s/  *kustomize_v${kustomize}_linux_$arch.tar.gz$//p" "$work/sums")" &&
+      tar -xzf "$work/kustomize.tgz" -C "$work" kustomize
+    ;;
+  # Our own.
+  gitssh) return 1 ;;
+  kwok)
+    fetch "$kwok_url/kwok-linux-$arch" "$work/kwok" && fetch "$kwok_url/kwok-linux-$arch.sha256" "$work/sums" &&
+      check "$work/kwok" "$(cut -d' ' -f1 "$work/sums")"
     ;;
   *)
     fetch "$kubernetes_url/$1" "$work/$1" && fetch "$kubernetes_url/$1.sha256" "$work/sums" &&
@@ -67,13 +84,16 @@ from_module() {
   case $1 in
   etcd) module=etcd package=go.etcd.io/etcd/server/v3 ;;
   helm) module=helm package=helm.sh/helm/v4/cmd/helm ;;
+  kustomize) module=kustomize package=sigs.k8s.io/kustomize/kustomize/v5 ;;
+  gitssh) module=gitssh package=. ;;
+  kwok) module=kwok package=sigs.k8s.io/kwok/cmd/kwok ;;
   *) module=kubernetes package=k8s.io/kubernetes/cmd/$1 ;;
   esac
   (cd $module && CGO_ENABLED=0 GOFLAGS=-mod=readonly go build -trimpath -ldflags="$flags" -o "$work/$1" "$package" >&2)
 }
 
 download=yes
-for name in kube-apiserver kube-controller-manager kubectl etcd helm; do
+for name in $names; do
   missing $name || continue
   if [ $download = yes ] && command -v curl >/dev/null; then
     say "$name: downloads the release"
