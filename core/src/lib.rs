@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod fields;
+pub mod health;
 pub mod json;
 pub mod names;
 pub mod plan;
