@@ -14,6 +14,16 @@ pub enum Health {
     Failed(String),
 }
 
+impl Health {
+    /// Why it is not healthy; empty where it is.
+    pub fn why(&self) -> &str {
+        match self {
+            Health::Healthy => "",
+            Health::Progressing(why) | Health::Failed(why) => why,
+        }
+    }
+}
+
 /// The health of a live object.
 pub fn health(object: &Value) -> Health {
     if object.pointer("/metadata/deletionTimestamp").is_some() {

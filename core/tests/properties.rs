@@ -9,6 +9,11 @@ use gitward_core::verdict::{Listed, Policy, Request};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
+#[path = "properties/plan.rs"]
+mod plan;
+#[path = "properties/preview.rs"]
+mod preview;
+
 /// How many random inputs each property is tried with. `GITWARD_FUZZ=<number>` tries more: `make fuzz`.
 fn rounds() -> u64 {
     std::env::var("GITWARD_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(3000)

@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use super::{Path, Segment};
 use crate::names;
 
-/// Managers by whose names people's tools are known, by how they begin. `before-first-apply` holds what was written before
-/// field ownership was tracked.
-const TOOLS: [&str; 17] = [
+/// Managers by whose names people's tools are known; what follows a hyphen is what the tool did. `before-first-apply` holds what
+/// was written before field ownership was tracked.
+const TOOLS: [&str; 14] = [
     "kubectl",
     "oc",
     "helm",
@@ -20,15 +20,15 @@ const TOOLS: [&str; 17] = [
     "freelens",
     "headlamp",
     "dashboard",
-    "rancher",
     "Mozilla",
     "curl",
     "python-requests",
-    "Go-http-client",
     "terraform",
-    "pulumi",
     "before-first-apply",
 ];
+/// What the names of programs that run by themselves contain.
+const PROGRAMS: [&str; 3] = ["controller", "operator", "agent"];
+const SCALE: &str = "scale";
 
 /// Whose additions are removed.
 #[derive(Clone, Debug, Default)]
@@ -40,14 +40,18 @@ pub struct People {
 impl People {
     /// Whether a manager is a tool of people.
     pub fn is_tool(&self, manager: &str) -> bool {
-        TOOLS.iter().any(|tool| manager.starts_with(tool))
+        let is_known = |tool: &str| {
+            manager.strip_prefix(tool).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '/', ' ']))
+        };
+        let is_program = PROGRAMS.iter().any(|part| manager.contains(part));
+        (TOOLS.iter().any(|tool| is_known(tool)) && !is_program)
             || self.more.iter().any(|tool| manager.starts_with(tool.as_str()))
     }
 
-    /// Whether an entry of `managedFields` holds what may be taken over.
+    /// Whether an entry of `managedFields` holds what may be taken over. A set of another version may name other fields.
     fn is_theirs(&self, entry: &Value, version: &str) -> bool {
-        entry.get("subresource").is_none_or(|subresource| subresource == "")
-            && entry["apiVersion"] == version
+        // `scale` speaks of the version of the Scale.
+        (entry["apiVersion"] == version || entry["subresource"] == SCALE)
             && entry["manager"].as_str().is_some_and(|manager| self.is_tool(manager))
     }
 }
@@ -68,6 +72,9 @@ pub fn fold(managed_fields: &[Value], people: &People, stays: impl Fn(&Path) -> 
             others.push(entry.clone());
             continue;
         }
+        // Through the status and other subresources metadata can be changed as well; the rest is not git's to declare.
+        let is_whole = entry.get("subresource").is_none_or(|subresource| subresource == SCALE || subresource == "");
+        let stays = |path: &Path| stays(path) || !(is_whole || path.is_under(&["metadata"]));
         let (kept, taken) = split(&entry["fieldsV1"], &Path::default(), &stays);
         if let Some(taken) = taken {
             taken_any = true;
@@ -141,6 +148,17 @@ mod tests {
     }
 
     #[test]
+    fn a_program_whose_name_begins_like_a_tool_is_none() {
+        let people = People { more: vec!["our-ui".to_owned()] };
+        for tool in ["kubectl-edit", "kubectl", "helm", "our-ui/2"] {
+            assert!(people.is_tool(tool), "{tool}");
+        }
+        for program in ["helm-controller", "oci-cloud-controller-manager", "kubectl-agent", "kube-controller-manager"] {
+            assert!(!people.is_tool(program), "{program}");
+        }
+    }
+
+    #[test]
     fn what_the_policy_allows_stays() {
         let added = json!({"f:spec": {"f:paused": {}}, "f:metadata": {"f:labels": {".": {}, "f:team": {}}}});
         let fields = [entry("gitward", "Apply", json!({"f:spec": {}})), entry("kubectl-label", "Update", added)];
@@ -151,7 +169,22 @@ mod tests {
     }
 
     #[test]
-    fn sets_of_another_version_and_of_subresources_are_left_alone() {
+    fn what_came_through_a_subresource_is_taken_where_git_could_declare_it() {
+        let of = |subresource: &str, fields: Value| {
+            let mut theirs = entry("kubectl", "Update", fields);
+            theirs["subresource"] = json!(subresource);
+            fold(&[entry("gitward", "Apply", json!({"f:spec": {}})), theirs], &People::default(), |_| false)
+        };
+        let status = json!({"f:metadata": {"f:ownerReferences": {}}, "f:status": {"f:replicas": {}}});
+        let folded = of("status", status).unwrap();
+        assert_eq!(folded[0]["fieldsV1"], json!({"f:metadata": {"f:ownerReferences": {}}, "f:spec": {}}));
+        assert_eq!(folded[1]["fieldsV1"], json!({"f:status": {"f:replicas": {}}}));
+        assert_eq!(of("scale", json!({"f:spec": {"f:replicas": {}}})).unwrap().len(), 1);
+        assert_eq!(of("ephemeralcontainers", json!({"f:spec": {"f:ephemeralContainers": {}}})), None);
+    }
+
+    #[test]
+    fn sets_of_another_version_and_of_the_status_are_left_alone() {
         let mut old = entry("kubectl", "Apply", json!({"f:spec": {"f:paused": {}}}));
         old["apiVersion"] = json!("apps/v1beta1");
         let mut status = entry("kubectl-edit", "Update", json!({"f:status": {}}));

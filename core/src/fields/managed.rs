@@ -25,6 +25,8 @@ pub struct Entry<'a> {
     #[serde(borrow)]
     pub api_version: Cow<'a, str>,
     #[serde(borrow)]
+    time: Option<Json<'a>>,
+    #[serde(borrow)]
     fields_v1: Option<Json<'a>>,
 }
 
@@ -34,9 +36,19 @@ impl<'a> Entry<'a> {
         self.fields_v1.map(FieldSet::of).unwrap_or_default()
     }
 
+    /// When it was last written, in UTC as RFC 3339 with whole seconds, so that times compare as texts. Empty where it is not said.
+    pub fn time(&self) -> Cow<'a, str> {
+        self.time.and_then(Json::as_str).unwrap_or_default()
+    }
+
     /// The text of what it owns: equal texts own the same.
     pub fn fields_text(&self) -> &'a str {
         self.fields_v1.map(Json::text).unwrap_or_default()
+    }
+
+    /// What it owns, as it is written.
+    pub fn fields_json(&self) -> Option<Json<'a>> {
+        self.fields_v1
     }
 
     /// Whether this is what the reconciler declared: manager `gitward`, operation Apply, on the object itself.

@@ -42,7 +42,7 @@ fn walk<'a>(fields: Json<'a>, value: Option<Json<'a>>, feed: &mut impl FnMut(&st
                 items.iter().find(|item| Segment::of_item(**item, &names) == wanted).copied()
             }
             Some(Segment::Member(member)) => {
-                items.iter().find(|item| item.value().is_some_and(|value| value.to_string() == member)).copied()
+                items.iter().find(|item| item.value().is_some_and(|value| format!("{value}") == member)).copied()
             }
             Some(Segment::Index(index)) => items.get(index).copied(),
             // ".": the map or list itself.
