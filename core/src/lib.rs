@@ -12,5 +12,7 @@ pub mod health;
 pub mod json;
 pub mod names;
 pub mod plan;
+pub mod rights;
+pub mod stray;
 pub mod surroundings;
 pub mod verdict;

@@ -37,7 +37,7 @@ pub struct Metadata {
 }
 
 /// The role of a binding.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct RoleRef {
     /// `ClusterRole` or `Role`.

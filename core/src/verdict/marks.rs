@@ -10,6 +10,11 @@ use crate::names;
 /// The annotation in which client-side apply keeps what was declared.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// Whether an operator declares a live object of this group and kind.
+pub fn is_pinned(object: &Object<'_>, kind: (&str, &str), owner: &Owner) -> bool {
+    Owned::read(object, kind, owner).pinned()
+}
+
 /// A live or stored object with its ownership read.
 #[derive(Debug)]
 pub(super) struct Owned<'a> {

@@ -28,9 +28,10 @@ use std::fmt;
 
 pub use listed::Listed;
 pub use lookup::{By, Found, Known, ObjectName, TypeName, Wanted};
+pub use marks::is_pinned;
 pub use message::{SyncInfo, message};
 pub use owner::{Owner, service_account};
-pub use policy::{Access, Descendants, Exclusive, Installers, Mode, OwnNamespace, Pattern, Policy};
+pub use policy::{Access, Descendants, Exclusive, Installers, Mode, OwnNamespace, Pattern, Policy, is_request};
 pub use review::{Extra, Gvk, Gvr, Operation, Request, ReviewError, UserInfo};
 pub use who::Who;
 

@@ -142,13 +142,21 @@ impl Policy {
 
     /// Whether everybody may change the field at `path`, as long as git does not declare it.
     pub fn allows(&self, path: &Path) -> bool {
-        self.allow.iter().any(|pattern| pattern.matches(path))
+        is_request(path) || self.allow.iter().any(|pattern| pattern.matches(path))
     }
 
     /// Whether the caller may change gitward itself.
     pub(super) fn is_installer(&self, user: &UserInfo<'_>) -> bool {
         self.installers.users.iter().any(|name| *name == user.username) || user.is_in_any(&self.installers.groups)
     }
+}
+
+/// Annotations by which people ask gitward for something: of a GitSync that git declares too. They change nothing else.
+const REQUESTS: [&str; 2] = ["gitward.dev/rollback-to", "reconcile.fluxcd.io/requestedAt"];
+
+/// Whether this is an annotation by which people ask for a look at git, or for an older revision.
+pub fn is_request(path: &Path) -> bool {
+    REQUESTS.iter().any(|key| path.is_under(&["metadata", "annotations", key]))
 }
 
 /// A JSON pointer (RFC 6901) in which a step `*` stands for any one map key or list item.
