@@ -8,15 +8,15 @@ use git2::{ObjectType, Repository, Tree as GitTree};
 use tempfile::TempDir;
 
 use super::SourceError;
-use super::tree::LINK;
+use super::tree::{DEEPEST, LINK};
 
 /// Most bytes that are written for one commit.
 const MAX_TOTAL: u64 = 2 << 30;
 
 /// A folder with the files of a commit. Gone with the value.
 ///
-/// Links are left out: they could lead out of the folder. So are submodules, which are other repositories, and git's own
-/// files.
+/// Links are left out: they could lead out of the folder. So are git's own files, and submodules, which are other repositories;
+/// one where objects are declared is an error.
 pub struct Checkout {
     dir: TempDir,
 }
@@ -32,7 +32,12 @@ impl Checkout {
         self.dir.path()
     }
 
-    pub(super) fn write(repository: &Repository, tree: &GitTree<'_>, cache: &Path) -> Result<Checkout, SourceError> {
+    pub(super) fn write(
+        repository: &Repository,
+        tree: &GitTree<'_>,
+        folder: &str,
+        cache: &Path,
+    ) -> Result<Checkout, SourceError> {
         let full = |error: std::io::Error| SourceError::Cache { path: cache.to_owned(), message: error.to_string() };
         let below = cache.join("work");
         fs::create_dir_all(&below).map_err(full)?;
@@ -40,10 +45,12 @@ impl Checkout {
         // A long random name: no path of a repository can guess its way into the files of another.
         let dir = tempfile::Builder::new().rand_bytes(32).permissions(only_us).tempdir_in(&below).map_err(full)?;
         let checkout = Checkout { dir };
-        let mut writer = Writer { repository, total: 0 };
-        writer.write(tree, &checkout.root()).map_err(|failure| match failure {
+        let mut writer = Writer { repository, folder, total: 0 };
+        writer.write(tree, &checkout.root(), "", 0).map_err(|failure| match failure {
             Failure::Io(error) => full(error),
             Failure::Git(error) => error.into(),
+            Failure::TooDeep(path) => SourceError::TooDeep(path, DEEPEST),
+            Failure::Submodule(path) => SourceError::NotAFile { path, what: "submodule" },
             Failure::TooLarge => SourceError::TooLarge("the commit".to_owned(), MAX_TOTAL),
         })?;
         Ok(checkout)
@@ -53,6 +60,8 @@ impl Checkout {
 enum Failure {
     Io(std::io::Error),
     Git(git2::Error),
+    Submodule(String),
+    TooDeep(String),
     TooLarge,
 }
 
@@ -70,11 +79,16 @@ impl From<git2::Error> for Failure {
 
 struct Writer<'a> {
     repository: &'a Repository,
+    /// Where objects are declared.
+    folder: &'a str,
     total: u64,
 }
 
 impl Writer<'_> {
-    fn write(&mut self, tree: &GitTree<'_>, folder: &Path) -> Result<(), Failure> {
+    fn write(&mut self, tree: &GitTree<'_>, folder: &Path, shown: &str, depth: usize) -> Result<(), Failure> {
+        if depth > DEEPEST {
+            return Err(Failure::TooDeep(shown.to_owned()));
+        }
         fs::create_dir(folder)?;
         for entry in tree {
             // git itself refuses to make entries of these names; an object made by hand may hold them.
@@ -87,10 +101,11 @@ impl Writer<'_> {
                 continue;
             }
             let path = folder.join(name);
+            let shown = if shown.is_empty() { name.to_owned() } else { format!("{shown}/{name}") };
             match entry.kind() {
                 Some(ObjectType::Tree) => {
                     if let Some(below) = entry.to_object(self.repository)?.as_tree() {
-                        self.write(below, &path)?;
+                        self.write(below, &path, &shown, depth + 1)?;
                     }
                 }
                 Some(ObjectType::Blob) if entry.filemode() != LINK => {
@@ -99,6 +114,9 @@ impl Writer<'_> {
                         return Err(Failure::TooLarge);
                     }
                     fs::write(&path, self.repository.find_blob(entry.id())?.content())?;
+                }
+                Some(ObjectType::Commit) if Path::new(&shown).starts_with(self.folder) => {
+                    return Err(Failure::Submodule(shown));
                 }
                 _ => {}
             }

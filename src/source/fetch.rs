@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use git2::{
-    AutotagOption, CertificateCheckStatus, Cred, CredentialType, FetchOptions, Oid, RemoteCallbacks, RemoteRedirect,
-    Repository,
+    AutotagOption, CertificateCheckStatus, Cred, CredentialType, ErrorClass, FetchOptions, Oid, RemoteCallbacks,
+    RemoteRedirect, Repository, RepositoryInitOptions,
 };
+use tempfile::TempDir;
 
 use super::remote::{Login, Remote};
 use super::select::{Chosen, Heads, Revision};
@@ -47,7 +48,8 @@ pub(super) fn list(cache: &Path, remote: &Remote) -> Result<Heads, SourceError> 
 }
 
 /// Makes sure that a commit is in the cache, and that it is signed where it has to be. Where it is there already, nothing is
-/// transferred.
+/// transferred, if the server has shown it to us before (`is_shown`). Else somebody else may have brought it: then we get it
+/// once ourselves.
 ///
 /// # Errors
 /// Where it cannot be had, or is not signed as it has to be.
@@ -56,9 +58,17 @@ pub(super) fn get(
     remote: &Remote,
     chosen: &Chosen,
     signers: Option<&Signers>,
+    is_shown: bool,
 ) -> Result<(Commit, Tree), SourceError> {
     let trust = Trust::new(&remote.credentials, &remote.url);
     let fetched = open(cache, &remote.url).and_then(|repository| {
+        // Files have no credentials that could be refused.
+        let is_ours = is_shown || remote.url.starts_with("file://");
+        let wanted = Oid::from_str(&chosen.commit)?;
+        if !is_ours && is_whole(&repository, wanted) {
+            let (aside, _folder) = aside(cache)?;
+            have(&aside, remote, chosen, &trust)?;
+        }
         let oid = have(&repository, remote, chosen, &trust)?;
         Ok((repository, oid))
     });
@@ -82,6 +92,7 @@ fn describe(repository: &Repository, oid: Oid, chosen: &Chosen) -> Result<Commit
 enum Failure {
     Cache(SourceError),
     Git(git2::Error),
+    Damaged(String),
     NoCommit(String),
 }
 
@@ -95,6 +106,10 @@ fn explain(failure: Failure, remote: &Remote, trust: &Trust) -> SourceError {
     let url = remote.url.clone();
     match failure {
         Failure::Cache(error) => error,
+        Failure::Damaged(message) => SourceError::Damaged { url, message },
+        Failure::Git(error) if is_damage(&error) => {
+            SourceError::Damaged { url, message: error.message().trim().to_owned() }
+        }
         Failure::Git(error) => {
             let message = trust.distrust().unwrap_or_else(|| error.message().trim().to_owned());
             SourceError::Fetch { url, message }
@@ -107,11 +122,53 @@ fn explain(failure: Failure, remote: &Remote, trust: &Trust) -> SourceError {
     }
 }
 
+/// Where the cache of a repository is.
+fn place(cache: &Path, url: &str) -> PathBuf {
+    // The whole hash: nobody finds a URL that shares its place with another.
+    cache.join("git").join(blake3::hash(url.as_bytes()).to_hex().as_str())
+}
+
+/// Whether an error is of the cache's own files, and not of the server or the way to it. An error of the operating system may be
+/// either, and a full disk is no damage.
+fn is_damage(error: &git2::Error) -> bool {
+    use ErrorClass::{Config, Indexer, Object, Odb, Reference, Repository, Sha1, Tag, Tree, Zlib};
+    matches!(error.class(), Config | Indexer | Object | Odb | Reference | Repository | Sha1 | Tag | Tree | Zlib)
+}
+
+/// Removes the cache of a repository, which is damaged: the next look makes it anew.
+pub(super) fn forget(cache: &Path, url: &str) {
+    // What cannot be removed is reported when it is used again.
+    let _ = std::fs::remove_dir_all(place(cache, url));
+}
+
 fn open(cache: &Path, url: &str) -> Result<Repository, Failure> {
-    let path = cache.join("git").join(&blake3::hash(url.as_bytes()).to_hex()[..16]);
+    let path = place(cache, url);
     let open = || if has_grown(&path) { None } else { Repository::open_bare(&path).ok() };
     let made = open().map_or_else(|| make(&path), Ok);
     made.map_err(|message| Failure::Cache(SourceError::Cache { path, message }))
+}
+
+/// How the folders of [`aside`] begin.
+const ASIDE: &str = "aside-";
+
+/// Removes what a crash has left beside the caches.
+pub(super) fn tidy(cache: &Path) {
+    let entries = std::fs::read_dir(cache.join("git")).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(ASIDE)) {
+        // What cannot be removed only takes its place.
+        let _ = std::fs::remove_dir_all(entry.path());
+    }
+}
+
+/// An empty cache that is gone with the folder.
+fn aside(cache: &Path) -> Result<(Repository, TempDir), Failure> {
+    let below = cache.join("git");
+    let unusable = |path: &Path, message: String| Failure::Cache(SourceError::Cache { path: path.to_owned(), message });
+    let folder = tempfile::Builder::new().prefix(ASIDE).tempdir_in(&below);
+    let folder = folder.map_err(|error| unusable(&below, error.to_string()))?;
+    let path = folder.path().join("repository");
+    let repository = make(&path).map_err(|message| unusable(&path, message))?;
+    Ok((repository, folder))
 }
 
 fn has_grown(path: &Path) -> bool {
@@ -124,7 +181,10 @@ fn make(path: &PathBuf) -> Result<Repository, String> {
         std::fs::remove_dir_all(path).map_err(|error| error.to_string())?;
     }
     std::fs::create_dir_all(path).map_err(|error| error.to_string())?;
-    Repository::init_bare(path).map_err(|error| error.message().to_owned())
+    // The templates of the system's git are for people: none of their hooks and hints is ever needed.
+    let mut options = RepositoryInitOptions::new();
+    let made = Repository::init_opts(path, options.bare(true).external_template(false));
+    made.map_err(|error| error.message().to_owned())
 }
 
 /// Has the commit in the cache: it is there, or its reference brings it, or the server gives single commits, or it is found in
@@ -134,17 +194,31 @@ fn have(repository: &Repository, remote: &Remote, chosen: &Chosen, trust: &Trust
     if is_whole(repository, oid) {
         return Ok(oid);
     }
+    // The server would not send again what we seem to have.
+    if repository.odb()?.exists(oid) {
+        return Err(Failure::Damaged(format!("commit {oid} cannot be read")));
+    }
     if !chosen.reference.is_empty() {
-        let kept = format!("refs/gitward/{}", chosen.reference);
+        // By its hash: a branch `a` and a branch `a/b` that came after it would not both find a place as files.
+        let kept = format!("refs/gitward/kept/{}", blake3::hash(chosen.reference.as_bytes()).to_hex());
         fetch(repository, remote, trust, &format!("+{}:{kept}", chosen.reference), true)?;
         // A push between the two requests is fetched by now: what is kept is the newest.
         return Ok(repository.find_reference(&kept)?.peel_to_commit()?.id());
     }
     let single = fetch(repository, remote, trust, &format!("+{oid}:refs/gitward/commits/{oid}"), true);
     if single.is_err() || !is_whole(repository, oid) {
+        forget_all(repository)?;
         fetch(repository, remote, trust, "+refs/*:refs/gitward/all/*", false)?;
     }
     if is_whole(repository, oid) { Ok(oid) } else { Err(Failure::NoCommit(chosen.commit.clone())) }
+}
+
+/// What the server has may be called differently now, and old names stand in the way of new ones.
+fn forget_all(repository: &Repository) -> Result<(), git2::Error> {
+    for reference in repository.references_glob("refs/gitward/all/*")? {
+        reference?.delete()?;
+    }
+    Ok(())
 }
 
 fn is_whole(repository: &Repository, oid: Oid) -> bool {

@@ -5,6 +5,7 @@
 
 mod checkout;
 mod fetch;
+mod openpgp;
 mod remote;
 mod repositories;
 mod select;
@@ -71,6 +72,14 @@ pub enum SourceError {
         /// What the system said.
         message: String,
     },
+    /// Files of the cache were changed by something else, or lost.
+    #[error("the cache of repository {url} is damaged ({message}); it is made anew")]
+    Damaged {
+        /// Which repository.
+        url: String,
+        /// What git said.
+        message: String,
+    },
     /// The folder is not in the commit.
     #[error("the commit has no folder {0}")]
     NoFolder(String),
@@ -82,6 +91,9 @@ pub enum SourceError {
         /// Symbolic link or submodule.
         what: &'static str,
     },
+    /// Deeper than anybody means.
+    #[error("{0} is more than {1} folders deep")]
+    TooDeep(String, usize),
     /// More than can be held.
     #[error("{0} is too large: at most {1} bytes")]
     TooLarge(String, u64),
@@ -99,4 +111,11 @@ pub enum SourceError {
     /// A task of the program ended.
     #[error("the fetch was interrupted")]
     Interrupted,
+}
+
+impl SourceError {
+    /// Whether a new cache may mend it.
+    fn is_damage(&self) -> bool {
+        matches!(self, SourceError::Damaged { .. } | SourceError::Read(_))
+    }
 }

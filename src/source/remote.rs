@@ -1,7 +1,6 @@
 //! A repository, and how to get at it.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// A repository, and how to get at it.
 #[derive(Clone)]
@@ -13,7 +12,7 @@ pub struct Remote {
 }
 
 /// What a GitSync's Secret holds; everything is optional. The names are those that Flux uses.
-#[derive(Clone, Default, Hash)]
+#[derive(Clone, Default)]
 pub struct Credentials {
     /// Who we are.
     pub login: Login,
@@ -24,7 +23,7 @@ pub struct Credentials {
 }
 
 /// Who we are towards a server.
-#[derive(Clone, Default, Hash)]
+#[derive(Clone, Default)]
 pub enum Login {
     /// Nobody.
     #[default]
@@ -36,6 +35,10 @@ pub enum Login {
     /// `identity`, a private key in OpenSSH's or PEM's form, and its `password` where it has one.
     Key(String, Option<String>),
 }
+
+/// Tells credentials apart, and says nothing of them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Identity([u8; 32]);
 
 impl Credentials {
     /// Reads the data of a Secret.
@@ -54,10 +57,22 @@ impl Credentials {
     }
 
     /// Tells credentials apart. What a server showed to one is not shown to another.
-    pub(super) fn identity(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
-        hasher.finish()
+    pub(super) fn identity(&self) -> Identity {
+        let (kind, name, secret) = match &self.login {
+            Login::Anonymous => (0, None, None),
+            Login::Password(user, password) => (1, Some(user.as_bytes()), Some(password.as_bytes())),
+            Login::Bearer(token) => (2, None, Some(token.as_bytes())),
+            Login::Key(key, password) => (3, Some(key.as_bytes()), password.as_deref().map(str::as_bytes)),
+        };
+        let parts = [name, secret, self.ca.as_deref(), self.known_hosts.as_deref().map(str::as_bytes)];
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&[kind]);
+        // With its length before each, no two credentials read the same.
+        for part in parts {
+            let length = part.map_or(u64::MAX, |part| part.len() as u64);
+            hasher.update(&length.to_le_bytes()).update(part.unwrap_or_default());
+        }
+        Identity(*hasher.finalize().as_bytes())
     }
 }
 
@@ -80,6 +95,24 @@ mod tests {
         assert!(matches!(of(&[("password", "p")]).login, Login::Password(user, _) if user == "git"));
         assert!(matches!(of(&[("bearerToken", "t\n")]).login, Login::Bearer(token) if token == "t"));
         assert!(matches!(of(&[("identity", "k"), ("password", "p")]).login, Login::Key(_, Some(_))));
-        assert_ne!(of(&[("password", "a")]).identity(), of(&[("password", "b")]).identity());
+    }
+    #[test]
+    fn no_two_credentials_are_taken_for_each_other() {
+        let all = [
+            of(&[]),
+            of(&[("password", "a")]),
+            of(&[("password", "b")]),
+            of(&[("username", "ga"), ("password", "a")]),
+            of(&[("username", "g"), ("password", "aa")]),
+            of(&[("bearerToken", "a")]),
+            of(&[("identity", "a")]),
+            of(&[("identity", "a"), ("password", "")]),
+            of(&[("ca.crt", "a")]),
+            of(&[("known_hosts", "a")]),
+        ];
+        for (i, one) in all.iter().enumerate() {
+            assert!(one.identity() == one.clone().identity());
+            assert!(all[i + 1..].iter().all(|other| one.identity() != other.identity()), "{i}");
+        }
     }
 }

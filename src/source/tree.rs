@@ -10,6 +10,8 @@ use super::{Checkout, SourceError};
 const MAX_FILE: u64 = 16 << 20;
 /// Most bytes that are read from one commit.
 const MAX_TOTAL: u64 = 512 << 20;
+/// Folders in folders. A tree made by hand could be deeper than any stack.
+pub(super) const DEEPEST: usize = 64;
 /// The file mode of a symbolic link in git.
 pub(super) const LINK: i32 = 0o120_000;
 
@@ -40,7 +42,7 @@ impl Tree {
     /// Where the folder is missing, or something in it is not a plain file.
     pub fn manifests(&self, folder: &str) -> Result<Vec<File>, SourceError> {
         let mut reader = Reader { repository: &self.repository, files: Vec::new(), total: 0 };
-        reader.read(&self.folder(folder)?, clean(folder))?;
+        reader.read(&self.folder(folder)?, clean(folder), 0)?;
         Ok(reader.files)
     }
 
@@ -53,12 +55,12 @@ impl Tree {
         Ok(tree.iter().filter_map(|entry| entry.name().ok().map(str::to_owned)).collect())
     }
 
-    /// Writes all files of the commit to disk, below the cache.
+    /// Writes all files of the commit to disk, below the cache. Objects are declared in `folder`.
     ///
     /// # Errors
-    /// Where the disk is full, or the commit too large.
-    pub fn check_out(&self, cache: &Path) -> Result<Checkout, SourceError> {
-        Checkout::write(&self.repository, &self.folder("")?, cache)
+    /// Where the disk is full, the commit too large, or a part of the folder a submodule.
+    pub fn check_out(&self, folder: &str, cache: &Path) -> Result<Checkout, SourceError> {
+        Checkout::write(&self.repository, &self.folder("")?, clean(folder), cache)
     }
 
     fn folder(&self, folder: &str) -> Result<GitTree<'_>, SourceError> {
@@ -87,7 +89,10 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn read(&mut self, tree: &GitTree<'_>, folder: &str) -> Result<(), SourceError> {
+    fn read(&mut self, tree: &GitTree<'_>, folder: &str, depth: usize) -> Result<(), SourceError> {
+        if depth > DEEPEST {
+            return Err(SourceError::TooDeep(folder.to_owned(), DEEPEST));
+        }
         for entry in tree {
             let Ok(name) = entry.name() else { continue };
             let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
@@ -98,7 +103,7 @@ impl Reader<'_> {
                 Some(ObjectType::Tree) => {
                     let object = entry.to_object(self.repository)?;
                     if let Some(below) = object.as_tree() {
-                        self.read(below, &path)?;
+                        self.read(below, &path, depth + 1)?;
                     }
                 }
                 Some(ObjectType::Commit) => return Err(SourceError::NotAFile { path, what: "submodule" }),
