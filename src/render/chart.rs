@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::program::{Programs, Run};
 use super::{Instructions, RenderError};
 use crate::api::Chart;
+use crate::source::Checkout;
 
 /// Who we are towards the server of a chart, and whom we trust.
 #[derive(Clone, Default)]
@@ -42,7 +43,7 @@ pub(super) async fn pull(
     let name = if server.is_registry {
         format!("{}/{}", chart.repository.trim_end_matches('/'), chart.name)
     } else {
-        server.update(programs, home).await?;
+        server.update(programs, home).await.map_err(|error| explained(error, chart))?;
         format!("{}/{}", ALIAS, chart.name)
     };
     let to = home.join("pulled");
@@ -51,7 +52,7 @@ pub(super) async fn pull(
     args.push(to.display().to_string());
     args.extend(server.arguments());
     let run = Run { program: &programs.helm, name: "helm pull", args, home, network: true };
-    run.output().await?;
+    run.output().await.map_err(|error| explained(error, chart))?;
     let pulled = fs::read_dir(&to)?.filter_map(Result::ok).map(|entry| entry.path()).find(|path| path.is_file());
     let missing = || RenderError::Program { program: "helm pull".into(), message: "it wrote no chart".into() };
     let pulled = pulled.ok_or_else(missing)?;
@@ -60,6 +61,37 @@ pub(super) async fn pull(
     // Two may pull the same at a time: a rename replaces as a whole.
     fs::rename(&pulled, &kept)?;
     Ok(kept)
+}
+
+/// Says of which chart Helm complains, and what to do.
+fn explained(error: RenderError, chart: &Chart) -> RenderError {
+    let RenderError::Program { message, .. } = error else { return error };
+    let address = format!("{}/{}", chart.repository.trim_end_matches('/'), chart.name);
+    RenderError::Chart { chart: address, advice: advice(&message, chart), message }
+}
+
+/// What to do about a complaint of Helm. Chart repositories and registries put the same into different words.
+fn advice(message: &str, chart: &Chart) -> String {
+    const PLACE: &str = "spec.render.helm.chart.secretRef";
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let secret = chart.secret_ref.as_ref().map(|reference| reference.name.as_str());
+    if says(&["401", "403", "unauthorized", "denied", "credential not found"]) {
+        match secret {
+            Some(secret) => format!("check username and password of Secret {secret} ({PLACE})"),
+            None => format!("name a Secret with username and password in {PLACE}"),
+        }
+    } else if says(&["x509:", "certificate"]) {
+        match secret {
+            Some(secret) => {
+                format!("put the authority of the server's certificate as ca.crt into Secret {secret} ({PLACE})")
+            }
+            None => format!("name a Secret whose ca.crt is the authority of the server's certificate in {PLACE}"),
+        }
+    } else if says(&["could not locate a version", "no chart version found"]) {
+        format!("it has no version {:?} (spec.render.helm.chart.version)", chart.version)
+    } else {
+        String::new()
+    }
 }
 
 /// How the chart repository is called in the file that Helm reads.
@@ -135,6 +167,7 @@ fn is_exact(version: &str) -> bool {
 
 /// Makes sure that the dependencies of a chart of the repository lie beside it.
 pub(super) async fn complete(
+    checkout: &Checkout,
     chart: &Path,
     instructions: &Instructions,
     programs: &Programs,
@@ -151,11 +184,13 @@ pub(super) async fn complete(
         .unwrap_or_default();
     let is_missing = |dependency: &&Value| {
         let name = dependency["name"].as_str().unwrap_or_default();
-        let local = dependency["repository"].as_str().unwrap_or_default().starts_with("file://");
-        !local && !there.iter().any(|entry| entry == name || entry.starts_with(&format!("{name}-")))
+        !there.iter().any(|entry| entry == name || entry.starts_with(&format!("{name}-")))
     };
-    let Some(missing) = dependencies.iter().find(is_missing) else { return Ok(()) };
-    if !instructions.allow_remote {
+    let Some(mut missing) = dependencies.iter().find(is_missing) else { return Ok(()) };
+    let is_elsewhere = |dependency: &&Value| is_missing(dependency) && !is_beside(dependency, chart, checkout);
+    let elsewhere = dependencies.iter().find(is_elsewhere);
+    missing = elsewhere.unwrap_or(missing);
+    if elsewhere.is_some() && !instructions.allow_remote {
         let entry = format!(
             "{} of {}",
             missing["name"].as_str().unwrap_or_default(),
@@ -170,13 +205,44 @@ pub(super) async fn complete(
     let what = if chart.join("Chart.lock").is_file() { "build" } else { "update" };
     let args = ["dependency", what, &chart.display().to_string(), "--repository-config", &config.display().to_string()];
     let args = args.map(str::to_owned).to_vec();
-    let run = Run { program: &programs.helm, name: "helm dependency build", args, home, network: true };
+    let network = elsewhere.is_some();
+    let run = Run { program: &programs.helm, name: "helm dependency build", args, home, network };
     run.output().await.map(drop)
+}
+
+/// Whether a dependency is another folder of the repository.
+fn is_beside(dependency: &Value, chart: &Path, checkout: &Checkout) -> bool {
+    let path = dependency["repository"].as_str().and_then(|url| url.strip_prefix("file://"));
+    let path = path.and_then(|path| super::kustomize::normal(&chart.join(path)));
+    path.is_some_and(|path| path.starts_with(checkout.root()) && path.is_dir())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As Helm 4.3 words them.
+    #[test]
+    fn what_helm_complains_of_is_answered_with_what_to_do() {
+        let chart = |secret: Value| -> Chart {
+            let chart = json!({"repository": "oci://r", "name": "shop", "version": "3.x", "secretRef": secret});
+            serde_json::from_value(chart).unwrap()
+        };
+        let with = chart(json!({"name": "login"}));
+        let answers = [
+            ("GET \"https://r/v2/shop/tags/list\": response status code 401: unauthorized", "username and password"),
+            ("tls: failed to verify certificate: x509: certificate signed by unknown authority", "ca.crt"),
+        ];
+        for (message, wanted) in answers {
+            let advice = advice(message, &with);
+            assert!(advice.contains(wanted) && advice.contains("Secret login"), "{advice}");
+        }
+        let none = "GET \"https://r/v2/shop/tags/list\": basic credential not found";
+        assert!(advice(none, &chart(Value::Null)).starts_with("name a Secret with username and password"));
+        let range = "could not locate a version matching provided version string 3.x";
+        assert_eq!(advice(range, &with), "it has no version \"3.x\" (spec.render.helm.chart.version)");
+        assert_eq!(advice("dial tcp: connection refused", &with), "");
+    }
 
     #[test]
     fn only_a_whole_version_is_exact() {

@@ -3,7 +3,7 @@
 //! Helm is only the template engine: nothing is a release. `lookup` finds nothing, hooks are objects like all others with
 //! their annotations (see the plan for what becomes of them), tests are left out.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::chart::{complete, pull};
 use super::plain::{line_of, parse, take};
@@ -20,24 +20,52 @@ pub struct Cluster {
     pub api_versions: Vec<String>,
 }
 
-/// Renders the chart of a folder, or the one that the GitSync names.
-pub(super) async fn render(
+/// The chart of a folder, or the one that the GitSync names.
+pub(super) async fn chart(
     checkout: &Checkout,
     instructions: &Instructions,
     programs: &Programs,
-    cluster: &Cluster,
     cache: &Path,
-) -> Result<Vec<Declared>, RenderError> {
+) -> Result<PathBuf, RenderError> {
     let home = checkout.aside();
-    let missing = || RenderError::Instructions(SourceError::NoFolder(instructions.folder.clone()).to_string());
-    let folder = folder_of(checkout, &instructions.folder).ok_or_else(missing)?;
-    let chart = match &instructions.helm.chart {
-        Some(chart) => pull(chart, instructions, programs, home, cache).await?,
+    match &instructions.helm.chart {
+        Some(chart) => pull(chart, instructions, programs, home, cache).await,
         None => {
-            complete(&folder, instructions, programs, home).await?;
-            folder.clone()
+            let folder = folder(checkout, instructions)?;
+            complete(checkout, &folder, instructions, programs, home).await?;
+            Ok(folder)
         }
-    };
+    }
+}
+
+fn folder(checkout: &Checkout, instructions: &Instructions) -> Result<PathBuf, RenderError> {
+    let missing = || RenderError::Instructions(SourceError::NoFolder(instructions.folder.clone()).to_string());
+    folder_of(checkout, &instructions.folder).ok_or_else(missing)
+}
+
+/// A hash of what a chart is rendered from beside git; `None` where it has dependencies of elsewhere.
+pub(super) fn input(chart: &Path, instructions: &Instructions) -> Result<Option<String>, RenderError> {
+    let mut hasher = blake3::Hasher::new();
+    if instructions.helm.chart.is_some() {
+        hasher.update(&std::fs::read(chart)?);
+    } else if instructions.allow_remote {
+        return Ok(None);
+    }
+    for values in &instructions.values_from {
+        hasher.update(&(values.len() as u64).to_le_bytes()).update(values);
+    }
+    Ok(Some(hasher.finalize().to_hex().to_string()))
+}
+
+/// Renders a chart.
+pub(super) async fn render(
+    checkout: &Checkout,
+    chart: &Path,
+    instructions: &Instructions,
+    programs: &Programs,
+    cluster: &Cluster,
+) -> Result<Vec<Declared>, RenderError> {
+    let (home, folder) = (checkout.aside(), folder(checkout, instructions)?);
     let release = instructions.helm.release_name.as_ref().unwrap_or(&instructions.name);
     let mut args = vec!["template".to_owned(), release.clone(), chart.display().to_string()];
     args.extend(["--namespace", &instructions.namespace, "--include-crds", "--skip-tests"].map(str::to_owned));

@@ -30,6 +30,18 @@ const NAMES: [&str; 12] = [
     "replacements",
 ];
 
+/// What makes objects of files.
+const GENERATORS: [&str; 2] = ["configMapGenerator", "secretGenerator"];
+/// Fields that name files.
+const FILE_FIELDS: [&str; 5] = ["files", "envs", "env", "path", "paths"];
+
+fn is_url(entry: &str) -> bool {
+    entry.split_once("://").is_some_and(|(scheme, _)| {
+        let scheme = scheme.rsplit('=').next().unwrap_or_default();
+        !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.:".contains(&byte))
+    })
+}
+
 /// Renders the kustomization of a folder.
 pub(super) async fn render(
     checkout: &Checkout,
@@ -81,15 +93,45 @@ impl Local {
         let shown = file.strip_prefix(&self.root).unwrap_or(&file).display().to_string();
         let content = std::fs::read(&file)?;
         for document in parse(&File { path: shown.clone(), content })? {
-            for name in NAMES {
+            // kustomize reads the names of fields whatever their case.
+            for (name, value) in document.value.as_object().into_iter().flatten() {
+                let is = |known: &&str| name.eq_ignore_ascii_case(known);
                 let mut entries = Vec::new();
-                strings(&document.value[name], &mut entries);
+                if NAMES.iter().any(is) {
+                    strings(value, &mut entries);
+                }
                 for entry in entries {
                     self.check_entry(folder, &shown, entry)?;
+                }
+                if GENERATORS.iter().any(is) {
+                    self.check_files(&shown, value)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Files of a generator, `key=path` or `path`: they could be of another server, or of this machine.
+    fn check_files(&self, file: &str, value: &Value) -> Result<(), RenderError> {
+        match value {
+            Value::String(entry) if is_url(entry) => {
+                Err(RenderError::Remote { file: file.to_owned(), entry: entry.clone() })
+            }
+            Value::Array(items) => items.iter().try_for_each(|item| self.check_files(file, item)),
+            Value::Object(map) => {
+                let of_files =
+                    map.iter().filter(|(key, _)| FILE_FIELDS.iter().any(|field| key.eq_ignore_ascii_case(field)));
+                of_files.map(|(_, value)| value).try_for_each(|value| self.check_files(file, value))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What configures a generator or transformer may name files itself.
+    fn check_config(&self, path: &Path, shown: &str) -> Result<(), RenderError> {
+        let content = std::fs::read(path)?;
+        let documents = parse(&File { path: shown.to_owned(), content }).unwrap_or_default();
+        documents.iter().try_for_each(|document| self.check_files(shown, &document.value))
     }
 
     fn check_entry(&mut self, folder: &Path, file: &str, entry: &str) -> Result<(), RenderError> {
@@ -100,7 +142,7 @@ impl Local {
         let remote = || RenderError::Remote { file: file.to_owned(), entry: entry.to_owned() };
         match normal(&folder.join(entry)) {
             Some(path) if path.starts_with(&self.root) && path.is_dir() => self.check(&path),
-            Some(path) if path.starts_with(&self.root) && path.exists() => Ok(()),
+            Some(path) if path.starts_with(&self.root) && path.exists() => self.check_config(&path, entry),
             _ if entry.contains("://")
                 || entry.contains('@')
                 || entry.contains("?ref=")
@@ -124,7 +166,7 @@ fn strings<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
 }
 
 /// A path without `.` and `..`; `None` where it leads above the root of the system.
-fn normal(path: &Path) -> Option<PathBuf> {
+pub(super) fn normal(path: &Path) -> Option<PathBuf> {
     let mut normal = PathBuf::new();
     for part in path.components() {
         match part {

@@ -89,6 +89,16 @@ pub enum RenderError {
         /// What it said.
         message: String,
     },
+    /// A chart cannot be had from its server.
+    #[error("{chart}: {message}{}{advice}", if advice.is_empty() { "" } else { "; " })]
+    Chart {
+        /// Its address.
+        chart: String,
+        /// What Helm said.
+        message: String,
+        /// What to do, where that is known.
+        advice: String,
+    },
     /// What the GitSync says about rendering cannot be followed.
     #[error("{0}")]
     Instructions(String),
@@ -152,13 +162,22 @@ pub fn gather(tree: &Tree, instructions: &Instructions, cache: &Path) -> Result<
         given => given,
     };
     Ok(match renderer {
-        Renderer::Helm => Material::Helm(tree.check_out(cache)?),
-        Renderer::Kustomize => Material::Kustomize(tree.check_out(cache)?),
+        Renderer::Helm => Material::Helm(tree.check_out(folder, cache)?),
+        Renderer::Kustomize => Material::Kustomize(tree.check_out(folder, cache)?),
         Renderer::Plain | Renderer::Auto => Material::Manifests(tree.manifests(folder)?),
     })
 }
 
-/// Renders what was gathered.
+/// What a commit declares.
+pub struct Rendered {
+    /// The objects.
+    pub objects: Vec<Declared>,
+    /// A hash of what they were rendered from beside git; `None` where that cannot be told.
+    pub input: Option<String>,
+}
+
+/// Renders what was gathered; `None` where it would be rendered from the same `input` as before. Charts that make random values
+/// are not rendered anew without need.
 ///
 /// # Errors
 /// For the first thing that cannot be rendered, and where there is no object at all.
@@ -168,16 +187,28 @@ pub async fn render(
     programs: &Programs,
     cluster: &Cluster,
     cache: &Path,
-) -> Result<Vec<Declared>, RenderError> {
-    let objects = match material {
-        Material::Manifests(files) => plain::render(files)?,
-        Material::Kustomize(checkout) => kustomize::render(checkout, instructions, programs).await?,
-        Material::Helm(checkout) => helm::render(checkout, instructions, programs, cluster, cache).await?,
+    known: Option<&str>,
+) -> Result<Option<Rendered>, RenderError> {
+    let (objects, input) = match material {
+        Material::Manifests(files) => (plain::render(files)?, Some(String::new())),
+        Material::Kustomize(checkout) => {
+            // Nobody knows what other servers answer.
+            let input = (!instructions.allow_remote).then(String::new);
+            (kustomize::render(checkout, instructions, programs).await?, input)
+        }
+        Material::Helm(checkout) => {
+            let chart = helm::chart(checkout, instructions, programs, cache).await?;
+            let input = helm::input(&chart, instructions)?;
+            if known.is_some() && known == input.as_deref() {
+                return Ok(None);
+            }
+            (helm::render(checkout, &chart, instructions, programs, cluster).await?, input)
+        }
     };
     if objects.is_empty() {
         return Err(RenderError::Empty(instructions.folder.clone()));
     }
-    Ok(objects)
+    Ok(Some(Rendered { objects, input }))
 }
 
 /// A folder of the repository on disk. `None` where it leads out of the repository, or is none.

@@ -58,10 +58,22 @@ pub(super) fn take(mut value: Value, origin: Origin, objects: &mut Vec<Declared>
         return Ok(());
     }
     text("/metadata/name").ok_or_else(|| no_object("it has no metadata.name"))?;
+    if let Some(key) = untold(&value) {
+        return Err(no_object(&format!("{key} of a Secret is no text: put its value in quotes")));
+    }
     strip(&mut value);
     encode_string_data(&mut value);
     objects.push(Declared { object: value, origin });
     Ok(())
+}
+
+/// The key of a Secret whose value is no text. The API server's refusal would repeat the value.
+fn untold(object: &Value) -> Option<String> {
+    let is_secret = object["apiVersion"] == "v1" && object["kind"] == "Secret";
+    ["data", "stringData"].iter().filter(|_| is_secret).find_map(|field| {
+        let mut entries = object[*field].as_object()?.iter();
+        entries.find(|(_, value)| !value.is_string() && !value.is_null()).map(|(key, _)| format!("{field}.{key}"))
+    })
 }
 
 fn strip(object: &mut Value) {
@@ -138,6 +150,13 @@ mod tests {
         let object = rendered(yaml).unwrap().remove(0).object;
         assert_eq!(object["data"], json!({"a": "eA==", "b": "eWVsbG93"}));
         assert_eq!(object["stringData"], Value::Null);
+    }
+
+    #[test]
+    fn a_value_of_a_secret_that_is_no_text_is_named_and_not_told() {
+        let yaml = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {password: 12345678}\n";
+        let text = rendered(yaml).unwrap_err().to_string();
+        assert!(text.contains("stringData.password of a Secret is no text") && !text.contains("1234"), "{text}");
     }
 
     #[test]

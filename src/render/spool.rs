@@ -7,7 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 /// Why an object could not be kept or read back.
@@ -34,7 +35,7 @@ impl Slice {
     ///
     /// # Errors
     /// Where the disk fails.
-    pub fn read(&self) -> Result<Value, SpoolError> {
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, SpoolError> {
         let mut bytes = vec![0; self.length];
         self.file.read_exact_at(&mut bytes, self.offset)?;
         Ok(serde_json::from_slice(&bytes)?)
@@ -63,7 +64,7 @@ impl Spool {
     ///
     /// # Errors
     /// Where the disk fails.
-    pub fn add(&mut self, object: &Value) -> Result<Slice, SpoolError> {
+    pub fn add(&mut self, object: &impl Serialize) -> Result<Slice, SpoolError> {
         let bytes = serde_json::to_vec(object)?;
         self.writer.write_all(&bytes)?;
         let slice = Slice { file: self.file.clone(), offset: self.offset, length: bytes.len() };
@@ -83,7 +84,7 @@ impl Spool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[test]
     fn objects_read_back_after_the_spool_is_finished() {
@@ -91,7 +92,7 @@ mod tests {
         let mut spool = Spool::create(dir.path()).unwrap();
         let slices: Vec<_> = (0..3).map(|i| spool.add(&json!({"i": i})).unwrap()).collect();
         spool.finish().unwrap();
-        assert_eq!(slices[1].read().unwrap(), json!({"i": 1}));
+        assert_eq!(slices[1].read::<Value>().unwrap(), json!({"i": 1}));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left behind");
     }
 }
