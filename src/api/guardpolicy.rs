@@ -62,7 +62,7 @@ pub enum GuardMode {
 }
 
 /// Namespaces that are git's alone.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExclusiveNamespaces {
     /// Their names.
@@ -72,13 +72,32 @@ pub struct ExclusiveNamespaces {
     /// Leases, which running programs write for themselves.
     #[schemars(length(max = 256))]
     pub except: Vec<ExceptedKind>,
+    /// What happens to strays: objects there that no git declares, whether somebody came around the guard or they were there
+    /// before the namespace was git's alone. `Remove` deletes both: everything that people made there by hand and no
+    /// GitSync has applied yet, role bindings and volume claims with their data too. Let git declare and apply what is to stay, look at
+    /// what `Report` says, and only then ask for `Remove`. It acts at once, whatever the `mode`.
+    pub strays: StrayAction,
+}
+
+/// What happens to an object that no git declares, in an exclusive namespace. Never a stray: what has an owner or is being
+/// deleted, excepted kinds, Events, Leases and EndpointSlices, gitward's own kinds, what is in gitward's own namespace, what an
+/// inventory lists, and what Kubernetes and well-known operators made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum StrayAction {
+    /// It is reported: an Event `StrayFound`, the metric `gitward_strays`, a log line.
+    #[default]
+    Report,
+    /// It is deleted, which is reported too, where a tool of people (kubectl, helm, known consoles) was the first to write
+    /// it. What an unknown program wrote, or nobody knows who did, is only reported, and so is all of kube-system,
+    /// kube-public and kube-node-lease.
+    Remove,
 }
 
 impl Default for ExclusiveNamespaces {
     fn default() -> ExclusiveNamespaces {
         let kind = |group: &str, kind: &str| ExceptedKind { group: group.to_owned(), kind: kind.to_owned() };
         let except = vec![kind("", "Event"), kind("events.k8s.io", "Event"), kind("coordination.k8s.io", "Lease")];
-        ExclusiveNamespaces { namespaces: Vec::new(), except }
+        ExclusiveNamespaces { namespaces: Vec::new(), except, strays: StrayAction::default() }
     }
 }
 
@@ -114,6 +133,11 @@ pub struct Callers {
         inner(regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"), length(max = 317))
     )]
     pub operators: Vec<String>,
+    /// Tools of people beyond the known ones (kubectl, helm, k9s, Lens, …), by how the names of their field managers begin. What
+    /// they add to pinned objects is removed; what all others add stays.
+    #[serde(default)]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 128)))]
+    pub tools: Vec<String>,
     /// Operators whose accounts are known.
     #[serde(default)]
     #[schemars(length(max = 16))]
@@ -210,7 +234,7 @@ impl Default for Descendants {
 }
 
 /// The GitOps operator whose declarations are enforced.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DeclarationOwner {
     /// Which.

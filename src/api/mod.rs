@@ -11,11 +11,11 @@ pub use blockedchange::{BlockedChange, BlockedChangeSpec, BlockedField, BlockedO
 pub use gitsync::{
     Chart, DeletionPolicy, Drift, FailedObject, GitSync, GitSyncSpec, GitSyncStatus, HISTORY_LENGTH, Helm, Hold,
     Ignore, MOST_DRIFTS, MOST_FAILED, OnFailure, PastRevision, Reference, Render, Renderer, RevisionOutcome,
-    SecretReference, Source, SyncReference, ValuesFrom, ValuesKind, Verify,
+    SecretReference, Source, SyncId, SyncReference, ValuesFrom, ValuesKind, Verify,
 };
 pub use guardpolicy::{
     Callers, DeclarationOwner, DescendantAccess, Descendants, ExceptedKind, ExclusiveNamespaces, GuardMode,
-    GuardPolicy, GuardPolicySpec, Installers, OperatorPreset, OwnerPreset,
+    GuardPolicy, GuardPolicySpec, Installers, OperatorPreset, OwnerPreset, StrayAction,
 };
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -4,7 +4,10 @@ mod render;
 mod source;
 mod status;
 
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::runtime::reflector::ObjectRef;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -52,6 +55,11 @@ pub struct GitSyncSpec {
     /// Whether an object that leaves git is deleted.
     #[serde(default = "yes")]
     pub prune: bool,
+    /// The largest share of the objects that may be pruned at once, in percent, where it is more than a few. A plan that would
+    /// prune more, or everything, is refused: more often a wrong path than a wish.
+    #[serde(default = "half")]
+    #[schemars(range(min = 0, max = 100))]
+    pub max_prune_percent: u8,
     /// GitSyncs that must be Ready before this one is applied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -86,8 +94,43 @@ fn yes() -> bool {
     true
 }
 
+fn half() -> u8 {
+    50
+}
+
 fn five_minutes() -> String {
     "5m".to_owned()
+}
+
+/// Names a GitSync in the cluster. Its text is `namespace/name`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SyncId {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl SyncId {
+    /// The name of a GitSync.
+    pub fn of(sync: &GitSync) -> SyncId {
+        let metadata = &sync.metadata;
+        SyncId {
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+        }
+    }
+
+    /// How the controller names it.
+    pub fn to_ref(&self) -> ObjectRef<GitSync> {
+        ObjectRef::new(&self.name).within(&self.namespace)
+    }
+}
+
+impl fmt::Display for SyncId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
 }
 
 /// Another GitSync.

@@ -74,6 +74,8 @@ pub struct SecretReference {
 #[serde(rename_all = "camelCase")]
 pub struct Verify {
     /// A Secret of the same namespace: each of its values holds SSH public keys, one a line, as in an `authorized_keys` file
-    /// (ed25519 and ECDSA).
+    /// (ed25519 and ECDSA), and OpenPGP public keys as `gpg --armor --export` prints them. An OpenPGP signature counts where
+    /// the key, or a subkey of it, is for signing, is not revoked and had not ended when it signed, and where the signature
+    /// itself has not ended; signatures with SHA-1 or MD5 never count, of commits or in the key.
     pub secret_ref: SecretReference,
 }

@@ -35,6 +35,9 @@ pub struct GitSyncStatus {
     /// The value of the annotation `reconcile.fluxcd.io/requestedAt` that was last followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
+    /// A hash of what was declared when hooks ran last; they run again when something else is declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_hook_run: Option<String>,
     /// The revision that is held instead of the newest, until git moves on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
@@ -128,6 +131,9 @@ pub struct Drift {
     /// The field manager that caused it; empty where that is not known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub manager: String,
+    /// The user, where the guard saw the change and let it through; empty elsewhere.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub user: String,
     /// What happened, in words.
     pub what: String,
 }
