@@ -1,11 +1,18 @@
 //! What every module needs of the Kubernetes client, in one place.
 
+use std::time::Duration;
+
 use kube::Client;
 use kube::config::{Config, InferConfigError};
+use serde::Serialize;
+use serde_json::Value;
 use thiserror::Error;
 
 /// The program's name towards the API server, in its audit log and in `managedFields`.
 pub const MANAGER: &str = gitward_core::names::MANAGER;
+
+/// How long the API server may be silent.
+const READ: Duration = Duration::from_secs(300);
 
 /// Why the API server cannot be asked.
 #[derive(Debug, Error)]
@@ -23,7 +30,10 @@ pub enum ConnectError {
 /// # Errors
 /// Where neither can be used.
 pub async fn connect() -> Result<Client, ConnectError> {
-    Ok(Client::try_from(Config::infer().await?)?)
+    let mut config = Config::infer().await?;
+    // A watch ends by itself before that; anything else that is silent for so long never answers.
+    config.read_timeout = Some(READ);
+    Ok(Client::try_from(config)?)
 }
 
 /// An error of the client in the words that help: the API server's own message where it answered.
@@ -48,7 +58,48 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Whether a live object has all that an apply by `manager` would give it, so that nothing has to be written. The API server fills
+/// maps in, and never lists.
+pub fn has_all(live: &impl Serialize, manager: &str, declared: &Value) -> bool {
+    let Ok(live) = serde_json::to_value(live) else { return false };
+    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let applied = |entry: &Value| entry["manager"] == manager && entry["operation"] == "Apply";
+    entries.is_some_and(|entries| entries.iter().any(applied)) && holds(&live, declared)
+}
+
+fn holds(live: &Value, declared: &Value) -> bool {
+    match (live, declared) {
+        (Value::Object(live), Value::Object(declared)) => {
+            declared.iter().all(|(key, value)| live.get(key).is_some_and(|live| holds(live, value)))
+        }
+        (Value::Array(live), Value::Array(declared)) => {
+            live.len() == declared.len() && live.iter().zip(declared).all(|(live, declared)| holds(live, declared))
+        }
+        _ => live == declared,
+    }
+}
+
 /// Whether the API server answered with this HTTP status.
 pub fn is_status(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_the_server_adds_makes_no_difference_and_what_is_missing_or_more_does() {
+        let declared = json!({"spec": {"list": [{"a": 1}], "text": "x"}});
+        assert!(holds(&json!({"spec": {"list": [{"a": 1, "default": true}], "text": "x"}, "status": {}}), &declared));
+        for other in [
+            json!({"spec": {"list": [{"a": 2}], "text": "x"}}),
+            json!({"spec": {"list": [{"a": 1}, {"a": 1}], "text": "x"}}),
+            json!({"spec": {"list": [{"a": 1}]}}),
+        ] {
+            assert!(!holds(&other, &declared), "{other}");
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! Which kinds the cluster serves, asked once each.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use gitward_core::plan::ObjectKey;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use kube::discovery::{Scope, oneshot::pinned_kind};
@@ -33,7 +35,7 @@ impl Kind {
 /// The kinds that were asked for so far. A kind that is not served is asked for again.
 pub struct Kinds {
     client: Client,
-    known: RwLock<HashMap<GroupVersionKind, Kind>>,
+    known: RwLock<HashMap<GroupVersionKind, Arc<Kind>>>,
 }
 
 impl Kinds {
@@ -46,7 +48,7 @@ impl Kinds {
     ///
     /// # Errors
     /// Where it is not served, or the API server does not answer.
-    pub async fn get(&self, api_version: &str, kind: &str) -> Result<Kind, ApplyError> {
+    pub async fn get(&self, api_version: &str, kind: &str) -> Result<Arc<Kind>, ApplyError> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let gvk = GroupVersionKind::gvk(group, version, kind);
         if let Some(known) = self.known.read().await.get(&gvk) {
@@ -58,8 +60,37 @@ impl Kinds {
             error if is_status(&error, 404) => unknown(),
             error => error.into(),
         })?;
-        let found = Kind { resource, namespaced: capabilities.scope == Scope::Namespaced };
+        let found = Arc::new(Kind { resource, namespaced: capabilities.scope == Scope::Namespaced });
         self.known.write().await.insert(gvk, found.clone());
         Ok(found)
+    }
+
+    /// The kind of an object that was applied in `api_version` before, in whichever version it is served now; `None` where it is not
+    /// served any more. Asked anew: what was known may be long ago.
+    ///
+    /// # Errors
+    /// Where the API server does not answer.
+    pub async fn served(&self, api_version: &str, key: &ObjectKey) -> Result<Option<Arc<Kind>>, ApplyError> {
+        self.forget(api_version, &key.kind).await;
+        match self.get(api_version, &key.kind).await {
+            Err(ApplyError::UnknownKind { .. }) => {}
+            found => return found.map(Some),
+        }
+        let group = match kube::discovery::group(&self.client, &key.group).await {
+            Ok(group) => group,
+            Err(kube::Error::Discovery(_)) => return Ok(None),
+            Err(error) if is_status(&error, 404) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let found = group.recommended_kind(&key.kind).map(|(resource, capabilities)| {
+            Arc::new(Kind { resource, namespaced: capabilities.scope == Scope::Namespaced })
+        });
+        Ok(found)
+    }
+
+    /// Asks again the next time: the kind may not be served any more, or otherwise.
+    pub async fn forget(&self, api_version: &str, kind: &str) {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        self.known.write().await.remove(&GroupVersionKind::gvk(group, version, kind));
     }
 }

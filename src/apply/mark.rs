@@ -4,12 +4,12 @@ use gitward_core::names;
 use gitward_core::plan::ObjectKey;
 use serde_json::{Value, json};
 
+use crate::api::SyncId;
+
 /// What an object is marked with.
 pub struct Marks<'a> {
     /// The GitSync.
-    pub sync_namespace: &'a str,
-    /// The GitSync.
-    pub sync_name: &'a str,
+    pub sync: &'a SyncId,
     /// `path/in/repository.yaml:line`.
     pub origin: &'a str,
 }
@@ -21,7 +21,7 @@ pub fn mark(object: &mut Value, key: &ObjectKey, marks: &Marks<'_>) {
         ("", "Namespace") | ("apiextensions.k8s.io", "CustomResourceDefinition")
     );
     let mut patch = json!({"metadata": {
-        "labels": {names::SYNC_NAMESPACE: marks.sync_namespace, names::SYNC_NAME: marks.sync_name},
+        "labels": {names::SYNC_NAMESPACE: marks.sync.namespace, names::SYNC_NAME: marks.sync.name},
         "annotations": {names::PINNED_ID: key.to_string(), names::ORIGIN: marks.origin},
     }});
     if holds {
@@ -41,7 +41,8 @@ mod tests {
     fn what_the_file_says_itself_is_kept_but_for_forged_marks() {
         let key: ObjectKey = "/ConfigMap:shop/a".parse().unwrap();
         let mut object = json!({"metadata": {"name": "a", "labels": {"x": "1", names::SYNC_NAME: "forged"}}});
-        mark(&mut object, &key, &Marks { sync_namespace: "gitward-system", sync_name: "shop", origin: "a.yaml:1" });
+        let sync = SyncId { namespace: "gitward-system".into(), name: "shop".into() };
+        mark(&mut object, &key, &Marks { sync: &sync, origin: "a.yaml:1" });
         assert_eq!(
             object["metadata"],
             json!({

@@ -4,30 +4,40 @@ use std::time::Duration;
 
 use gitward_core::names;
 use gitward_core::plan::ObjectKey;
-use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
 
+use super::replace::is_immutable;
 use super::{ApplyError, Kind};
-use crate::kubernetes::{MANAGER, is_status};
+use crate::api::SyncId;
+use crate::kubernetes::{MANAGER, describe, is_status};
 
-/// The manager of the label on holders that git does not declare.
-const HOLDER_MANAGER: &str = "gitward-holder";
 /// How long a CRD may take until its objects are served.
 const ESTABLISH: Duration = Duration::from_secs(30);
+/// How often a deletion is tried while the object changes.
+const TRIES: u32 = 5;
+/// Annotations by which an object asks not to be pruned: gitward's, and those of Helm, Argo CD and Flux.
+const KEEP: [(&str, &str); 4] = [
+    ("gitward.dev/prune", "disabled"),
+    ("helm.sh/resource-policy", "keep"),
+    ("argocd.argoproj.io/sync-options", "Prune=false"),
+    ("kustomize.toolkit.fluxcd.io/prune", "disabled"),
+];
 
 /// Applies a marked object, by force: git wins over every other manager. Returns it as it is stored.
-///
-/// # Errors
-/// Where the API server refuses or fails.
-pub async fn apply(client: &Client, kind: &Kind, key: &ObjectKey, object: &Value) -> Result<DynamicObject, ApplyError> {
-    let api = kind.api(client, &key.namespace);
+pub(super) async fn apply(
+    api: &Api<DynamicObject>,
+    key: &ObjectKey,
+    object: &Value,
+) -> Result<DynamicObject, ApplyError> {
     let params = PatchParams::apply(MANAGER).force();
-    let applied = api.patch(&key.name, &params, &Patch::Apply(object)).await?;
+    let applied = api
+        .patch(&key.name, &params, &Patch::Apply(object))
+        .await
+        .map_err(|error| if is_immutable(&error) { ApplyError::Immutable(describe(&error)) } else { error.into() })?;
     if key.kind == "CustomResourceDefinition" && !is_established(&applied) {
-        return wait_established(&api, &key.name).await;
+        return wait_established(api, &key.name).await;
     }
     Ok(applied)
 }
@@ -52,6 +62,25 @@ fn is_established(crd: &DynamicObject) -> bool {
     conditions.into_iter().flatten().any(|c| c["type"] == "Established" && c["status"] == "True")
 }
 
+/// The live object.
+///
+/// # Errors
+/// Where the API server refuses or fails.
+pub async fn get(api: &Api<DynamicObject>, key: &ObjectKey) -> Result<Option<DynamicObject>, ApplyError> {
+    Ok(api.get_opt(&key.name).await?)
+}
+
+/// Deletes a live object as it was seen, and what belongs to it. One that is gone is none.
+///
+/// # Errors
+/// Where it has changed meanwhile, or the API server refuses or fails.
+pub async fn remove(api: &Api<DynamicObject>, key: &ObjectKey, live: &DynamicObject) -> Result<(), ApplyError> {
+    let preconditions =
+        Preconditions { uid: live.metadata.uid.clone(), resource_version: live.metadata.resource_version.clone() };
+    let params = DeleteParams::background().preconditions(preconditions);
+    ignore_gone(api.delete(&key.name, &params).await.map(|_| ()))
+}
+
 /// What became of an object that is to be pruned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pruned {
@@ -59,33 +88,48 @@ pub enum Pruned {
     Deleted,
     /// It was gone, or is not ours any more.
     NotOurs,
+    /// It asks to be kept, and is nobody's now.
+    Kept,
 }
 
 /// Deletes an object of a GitSync that git no longer declares. Only where the live object itself says that it is this
-/// GitSync's: the inventory alone is no proof.
+/// GitSync's: the inventory alone is no proof. One that has annotations which ask for it is kept and released.
 ///
 /// # Errors
 /// Where the API server refuses or fails.
-pub async fn prune(client: &Client, kind: &Kind, key: &ObjectKey, sync: (&str, &str)) -> Result<Pruned, ApplyError> {
+pub async fn prune(client: &Client, kind: &Kind, key: &ObjectKey, sync: &SyncId) -> Result<Pruned, ApplyError> {
     let api = kind.api(client, &key.namespace);
-    let Some(live) = api.get_opt(&key.name).await? else { return Ok(Pruned::NotOurs) };
-    if !is_of(&live, key, sync) {
-        return Ok(Pruned::NotOurs);
-    }
-    let preconditions = Preconditions { uid: live.metadata.uid, resource_version: live.metadata.resource_version };
-    let params = DeleteParams::background().preconditions(preconditions);
-    match api.delete(&key.name, &params).await {
-        Ok(_) => Ok(Pruned::Deleted),
-        Err(error) if is_status(&error, 404) => Ok(Pruned::Deleted),
-        Err(error) => Err(error.into()),
+    let mut tries = 0;
+    loop {
+        let Some(live) = get(&api, key).await? else { return Ok(Pruned::NotOurs) };
+        if !is_of(&live, key, sync) {
+            return Ok(Pruned::NotOurs);
+        }
+        if asks_to_stay(&live) {
+            return release(client, kind, key, sync).await.map(|()| Pruned::Kept);
+        }
+        tries += 1;
+        match remove(&api, key, &live).await {
+            // Its controller wrote the status meanwhile.
+            Err(ApplyError::Api(error)) if is_status(&error, 409) && tries < TRIES => {}
+            ended => return ended.map(|()| Pruned::Deleted),
+        }
     }
 }
 
-fn is_of(live: &DynamicObject, key: &ObjectKey, (namespace, name): (&str, &str)) -> bool {
-    let label = |key| live.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+fn asks_to_stay(live: &DynamicObject) -> bool {
+    let annotations = live.metadata.annotations.as_ref();
+    KEEP.iter().any(|(key, value)| {
+        let text = annotations.and_then(|annotations| annotations.get(*key));
+        text.is_some_and(|text| text.split(',').any(|part| part.trim() == *value))
+    })
+}
+
+fn is_of(live: &DynamicObject, key: &ObjectKey, sync: &SyncId) -> bool {
+    let label = |key| live.metadata.labels.as_ref().and_then(|labels| labels.get(key));
     let id = live.metadata.annotations.as_ref().and_then(|annotations| annotations.get(names::PINNED_ID));
-    label(names::SYNC_NAMESPACE) == Some(namespace)
-        && label(names::SYNC_NAME) == Some(name)
+    label(names::SYNC_NAMESPACE) == Some(&sync.namespace)
+        && label(names::SYNC_NAME) == Some(&sync.name)
         && id.is_some_and(|id| *id == key.to_string())
 }
 
@@ -93,45 +137,20 @@ fn is_of(live: &DynamicObject, key: &ObjectKey, (namespace, name): (&str, &str))
 ///
 /// # Errors
 /// Where the API server refuses or fails.
-pub async fn release(client: &Client, kind: &Kind, key: &ObjectKey, sync: (&str, &str)) -> Result<(), ApplyError> {
+pub async fn release(client: &Client, kind: &Kind, key: &ObjectKey, sync: &SyncId) -> Result<(), ApplyError> {
     let api = kind.api(client, &key.namespace);
-    let Some(live) = api.get_opt(&key.name).await? else { return Ok(()) };
+    let Some(live) = get(&api, key).await? else { return Ok(()) };
     if !is_of(&live, key, sync) {
         return Ok(());
     }
     let patch = json!({"metadata": {
-        "labels": {names::SYNC_NAMESPACE: null, names::SYNC_NAME: null, names::GUARDED: null},
+        "labels": {names::SYNC_NAMESPACE: null, names::SYNC_NAME: null},
         "annotations": {names::PINNED_ID: null, names::ORIGIN: null},
     }});
     ignore_gone(api.patch(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(|_| ()))
 }
 
-/// What holds pinned objects without being declared in git itself.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Holder {
-    /// A namespace, by its name.
-    Namespace(String),
-    /// A CustomResourceDefinition, by its name: `<plural>.<group>`.
-    Definition(String),
-}
-
-/// Labels a holder of pinned objects, or takes the label off. One that does not exist is none.
-///
-/// # Errors
-/// Where the API server refuses or fails.
-pub async fn guard_holder(client: &Client, holder: &Holder, guarded: bool) -> Result<(), ApplyError> {
-    let (resource, name) = match holder {
-        Holder::Namespace(name) => (ApiResource::erase::<Namespace>(&()), name),
-        Holder::Definition(name) => (ApiResource::erase::<CustomResourceDefinition>(&()), name),
-    };
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-    let value = if guarded { json!("true") } else { Value::Null };
-    let patch = json!({"metadata": {"labels": {names::GUARDED: value}}});
-    let params = PatchParams { field_manager: Some(HOLDER_MANAGER.to_owned()), ..PatchParams::default() };
-    ignore_gone(api.patch_metadata(name, &params, &Patch::Merge(&patch)).await.map(|_| ()))
-}
-
-fn ignore_gone(result: Result<(), kube::Error>) -> Result<(), ApplyError> {
+pub(super) fn ignore_gone(result: Result<(), kube::Error>) -> Result<(), ApplyError> {
     match result {
         Err(error) if !is_status(&error, 404) => Err(error.into()),
         _ => Ok(()),
