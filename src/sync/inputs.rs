@@ -2,6 +2,7 @@
 //! changed values are picked up.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,10 @@ use kube::api::Api;
 
 use super::RunError;
 use super::controller::Context;
-use super::declared::name_of;
-use crate::api::{GitSync, Reference, ValuesFrom, ValuesKind};
+use super::permission::may_read;
+use super::rights::{Account, source_allowed};
+use crate::api::{GitSync, Reference, SyncId, ValuesFrom, ValuesKind};
+use crate::apply::ApplyError;
 use crate::kubernetes::describe;
 use crate::render::{ChartLogin, Instructions};
 use crate::source::{Credentials, Follow, Remote, Signers, Wanted};
@@ -19,9 +22,27 @@ use crate::source::{Credentials, Follow, Remote, Signers, Wanted};
 /// The data of a Secret or ConfigMap.
 type Data = BTreeMap<String, Vec<u8>>;
 
+/// A GitSync, and whose rights it has; no account is gitward's own.
+#[derive(Clone, Copy)]
+pub(super) struct Of<'a> {
+    pub(super) sync: &'a GitSync,
+    pub(super) account: Option<&'a Account>,
+}
+
+impl Deref for Of<'_> {
+    type Target = GitSync;
+
+    fn deref(&self) -> &GitSync {
+        self.sync
+    }
+}
+
 /// What is wanted of the repository.
-pub(super) async fn wanted(ctx: &Context, sync: &GitSync, max_age: Duration) -> Result<Wanted, RunError> {
+pub(super) async fn wanted(ctx: &Context, sync: Of<'_>, max_age: Duration) -> Result<Wanted, RunError> {
     let source = &sync.spec.source;
+    if sync.account.is_some() {
+        source_allowed(&source.url)?;
+    }
     let credentials = match &source.secret_ref {
         Some(reference) => Credentials::of(&secret(ctx, sync, "spec.source.secretRef", &reference.name).await?),
         None => Credentials::default(),
@@ -48,8 +69,8 @@ fn follow(reference: &Reference) -> Follow {
 }
 
 /// How the folder is rendered.
-pub(super) async fn instructions(ctx: &Context, sync: &GitSync) -> Result<Instructions, RunError> {
-    let (spec, (namespace, name)) = (&sync.spec, name_of(sync));
+pub(super) async fn instructions(ctx: &Context, sync: Of<'_>) -> Result<Instructions, RunError> {
+    let (spec, SyncId { namespace, name }) = (&sync.spec, SyncId::of(&sync));
     let helm = spec.render.helm.clone().unwrap_or_default();
     let mut values_from = Vec::new();
     for from in &helm.values_from {
@@ -63,25 +84,32 @@ pub(super) async fn instructions(ctx: &Context, sync: &GitSync) -> Result<Instru
         }
         None => ChartLogin::default(),
     };
+    if sync.account.is_some() && spec.render.allow_remote {
+        // A kustomization could name a folder of the reconciler's own disk, where the repositories of others are.
+        return Err(ApplyError::NotAllowed(
+            "spec.render.allowRemote is for GitSyncs of gitward's own namespace: put a copy into git".to_owned(),
+        )
+        .into());
+    }
     Ok(Instructions {
         folder: spec.source.path.clone(),
         renderer: spec.render.renderer,
         allow_remote: spec.render.allow_remote,
-        name: name.to_owned(),
-        namespace: spec.target_namespace.clone().unwrap_or_else(|| namespace.to_owned()),
+        name,
+        namespace: spec.target_namespace.clone().unwrap_or(namespace),
         helm,
         values_from,
         chart_login,
     })
 }
 
-/// Whether the objects may change without a change of git or of the GitSync.
+/// Whether what is declared may change without a change of git or of the GitSync: values and charts of elsewhere.
 pub(super) fn depends_on_others(sync: &GitSync) -> bool {
     let render = &sync.spec.render;
     render.allow_remote || render.helm.as_ref().is_some_and(|helm| helm.chart.is_some() || !helm.values_from.is_empty())
 }
 
-async fn values(ctx: &Context, sync: &GitSync, from: &ValuesFrom) -> Result<Option<Vec<u8>>, RunError> {
+async fn values(ctx: &Context, sync: Of<'_>, from: &ValuesFrom) -> Result<Option<Vec<u8>>, RunError> {
     let place = "spec.render.helm.valuesFrom";
     let data = match from.kind {
         ValuesKind::Secret => secret(ctx, sync, place, &from.name).await,
@@ -99,14 +127,16 @@ async fn values(ctx: &Context, sync: &GitSync, from: &ValuesFrom) -> Result<Opti
     }
 }
 
-async fn secret(ctx: &Context, sync: &GitSync, place: &'static str, name: &str) -> Result<Data, RunError> {
-    let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), name_of(sync).0);
+async fn secret(ctx: &Context, sync: Of<'_>, place: &'static str, name: &str) -> Result<Data, RunError> {
+    may_read(ctx, sync.account, "secrets", name).await?;
+    let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &SyncId::of(&sync).namespace);
     let found = there(secrets.get_opt(name).await, place, name)?;
     Ok(found.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect())
 }
 
-async fn config_map(ctx: &Context, sync: &GitSync, place: &'static str, name: &str) -> Result<Data, RunError> {
-    let maps: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), name_of(sync).0);
+async fn config_map(ctx: &Context, sync: Of<'_>, place: &'static str, name: &str) -> Result<Data, RunError> {
+    may_read(ctx, sync.account, "configmaps", name).await?;
+    let maps: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &SyncId::of(&sync).namespace);
     let found = there(maps.get_opt(name).await, place, name)?;
     Ok(found.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes())).collect())
 }

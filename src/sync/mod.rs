@@ -5,13 +5,27 @@
 mod cleanup;
 mod controller;
 mod declared;
+mod dependencies;
+mod diff;
+mod drifts;
+mod follow;
+mod gauges;
+mod holders;
+mod hooks;
 mod inputs;
 mod inventory;
+mod objects;
+mod permission;
+mod progress;
+mod revision;
+mod rights;
+mod rules;
 mod run;
 mod status;
 mod surroundings;
 
-pub use controller::{ReconcileConfig, ReconcileError, run};
+pub use controller::{ConnectedError, ReconcileConfig, ReconcileError, run};
+pub use diff::{DiffError, Difference, Differences, diff};
 
 use thiserror::Error;
 
@@ -28,6 +42,9 @@ pub(crate) enum RunError {
     /// A Secret or ConfigMap that the spec names is not there, or cannot be read.
     #[error("{place} {name}: {message}")]
     Input { place: &'static str, name: String, message: String },
+    /// The GitSync may not do this, or it cannot be asked whether it may.
+    #[error(transparent)]
+    Rights(#[from] rights::RightsError),
     /// The commit's files are no objects.
     #[error(transparent)]
     Render(#[from] RenderError),
@@ -53,7 +70,18 @@ impl RunError {
             RunError::Source(_) | RunError::Input { .. } => "ArtifactFailed",
             RunError::Render(_) | RunError::Spool(_) => "BuildFailed",
             RunError::Plan(_) => "PruneFailed",
-            RunError::Apply(_) | RunError::Inventory(_) => "ReconciliationFailed",
+            RunError::Rights(error) if error.is_denial() => "NotAllowed",
+            RunError::Apply(ApplyError::NotAllowed(_)) => "NotAllowed",
+            RunError::Apply(_) | RunError::Inventory(_) | RunError::Rights(_) => "ReconciliationFailed",
+        }
+    }
+
+    /// What the look came to.
+    fn outcome(&self) -> status::Outcome {
+        match self {
+            RunError::Plan(_) => status::Outcome::Stalled(self.reason(), self.to_string()),
+            RunError::Rights(error) if error.is_denial() => status::Outcome::Stalled(self.reason(), self.to_string()),
+            _ => status::Outcome::Failed(self.reason(), self.to_string()),
         }
     }
 }

@@ -169,7 +169,7 @@ async fn pinned_kinds(ctx: &Context) -> PinnedKinds {
     let mut pinned = PinnedKinds::new();
     for ((group, kind), version) in kinds {
         if let Ok(kind) = ctx.kinds.get(&version, &kind).await {
-            pinned.insert((group, kind.resource.plural));
+            pinned.insert((group, kind.resource.plural.clone()));
         }
     }
     pinned
