@@ -3,6 +3,7 @@
 mod access;
 mod check;
 mod crds;
+mod diff;
 mod disable;
 mod enable;
 mod guard;
@@ -25,6 +26,7 @@ enum Command {
     Guard(guard::Args),
     Reconcile(reconcile::Args),
     Check(check::Args),
+    Diff(diff::Args),
     Access(access::Args),
     Disable(disable::Args),
     Enable(enable::Args),
@@ -37,6 +39,7 @@ pub fn run() -> ExitCode {
         Command::Guard(args) => guard::run(args),
         Command::Reconcile(args) => reconcile::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Access(args) => access::run(&args),
         Command::Disable(args) => disable::run(&args),
         Command::Enable(args) => enable::run(&args),

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tracing::info;
 
 use super::{HELM, ProtectError};
+use crate::kubernetes::has_all;
 
 /// Puts them back.
 pub(super) async fn keep(client: &Client, copies: Vec<Value>, owners: &Value) -> Result<(), ProtectError> {
@@ -22,7 +23,11 @@ pub(super) async fn keep(client: &Client, copies: Vec<Value>, owners: &Value) ->
         };
         copy["metadata"]["ownerReferences"] = owners.clone();
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-        let before = api.get_metadata_opt(&name).await?.and_then(|live| live.metadata.generation);
+        let live = api.get_opt(&name).await?;
+        if live.as_ref().is_some_and(|live| has_all(live, HELM, &copy)) {
+            continue;
+        }
+        let before = live.and_then(|live| live.metadata.generation);
         let put_back = api.patch(&name, &PatchParams::apply(HELM).force(), &Patch::Apply(&copy)).await?;
         if before != put_back.metadata.generation {
             info!(kind, name, was_missing = before.is_none(), "put an admission policy of gitward back");

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::disabled::{Disabled, empty};
 use super::{HELM, ProtectError};
-use crate::kubernetes::MANAGER;
+use crate::kubernetes::{MANAGER, has_all};
 
 /// Puts the configuration back, or keeps it empty where the guard is disabled.
 pub(super) async fn keep(client: &Client, copy: &Value, owners: &Value, bundle: &str) -> Result<(), ProtectError> {
@@ -24,43 +24,56 @@ pub(super) async fn keep(client: &Client, copy: &Value, owners: &Value, bundle: 
         warn!(reason = disabled.reason, by = disabled.by, "the guard is disabled: nothing is refused");
         return Ok(empty(&api, live).await?);
     }
+    let patch = own_patch(&copy, name, bundle, owners);
+    let is_whole = |live: &ValidatingWebhookConfiguration| {
+        has_all(live, HELM, &copy) && has_all(live, MANAGER, &patch) && without_additions(&copy, live) == *live
+    };
+    if before.as_ref().is_some_and(is_whole) {
+        return Ok(());
+    }
     let put_back = api.patch(name, &PatchParams::apply(HELM).force(), &Patch::Apply(&copy)).await?;
     if before.is_none() || before.as_ref().and_then(|b| b.metadata.generation) != put_back.metadata.generation {
         info!(webhook = name, was_missing = before.is_none(), "put the webhook configuration back");
     }
     remove_additions(&api, name, &copy, put_back).await?;
-    let patch = own_patch(&copy, name, bundle, owners);
     api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await?;
     Ok(())
 }
 
-/// What others added: a webhook, or a match condition by which the guard would not be called any more. An apply
-/// leaves those, since no declared field is touched.
+/// Takes out what others added.
 async fn remove_additions(
     api: &Api<ValidatingWebhookConfiguration>,
     name: &str,
     copy: &Value,
     live: ValidatingWebhookConfiguration,
 ) -> Result<(), ProtectError> {
-    let mut cleaned = live.clone();
-    let webhooks = cleaned.webhooks.get_or_insert_default();
-    webhooks.retain_mut(|webhook| {
-        let Some(declared) = webhooks_of(copy).find(|declared| declared["name"] == webhook.name.as_str()) else {
-            return false;
-        };
-        let named: BTreeSet<&str> =
-            declared["matchConditions"].as_array().into_iter().flatten().filter_map(|c| c["name"].as_str()).collect();
-        if let Some(conditions) = &mut webhook.match_conditions {
-            conditions.retain(|condition| named.contains(condition.name.as_str()));
-        }
-        true
-    });
+    let cleaned = without_additions(copy, &live);
     if cleaned != live {
         warn!(webhook = name, "took additions out of the webhook configuration");
         let params = PostParams { field_manager: Some(HELM.to_owned()), ..PostParams::default() };
         api.replace(name, &params, &cleaned).await?;
     }
     Ok(())
+}
+
+/// A configuration without what others added: a webhook, or a match condition by which the guard would not be called any more. An
+/// apply leaves those, since no declared field is touched.
+fn without_additions(copy: &Value, live: &ValidatingWebhookConfiguration) -> ValidatingWebhookConfiguration {
+    let mut cleaned = live.clone();
+    if let Some(webhooks) = &mut cleaned.webhooks {
+        webhooks.retain_mut(|webhook| {
+            let Some(declared) = webhooks_of(copy).find(|declared| declared["name"] == webhook.name.as_str()) else {
+                return false;
+            };
+            let conditions = declared["matchConditions"].as_array().into_iter().flatten();
+            let named: BTreeSet<&str> = conditions.filter_map(|condition| condition["name"].as_str()).collect();
+            if let Some(conditions) = &mut webhook.match_conditions {
+                conditions.retain(|condition| named.contains(condition.name.as_str()));
+            }
+            true
+        });
+    }
+    cleaned
 }
 
 fn webhooks_of(copy: &Value) -> impl Iterator<Item = &Value> {

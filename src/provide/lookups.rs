@@ -15,7 +15,7 @@ use kube::{Client, ResourceExt};
 use serde_json::json;
 use tracing::{info, warn};
 
-use crate::kubernetes::{MANAGER, describe};
+use crate::kubernetes::{MANAGER, describe, has_all};
 
 /// The ClusterRole of the chart that has no rules of its own.
 const ROLE: &str = "gitward-guard-lookups";
@@ -72,6 +72,9 @@ async fn apply(client: &Client, rules: &[PolicyRule]) -> Result<(), kube::Error>
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": ROLE}, "rules": rules,
     });
+    if roles.get_opt(ROLE).await?.is_some_and(|live| has_all(&live, MANAGER, &role)) {
+        return Ok(());
+    }
     roles.patch(ROLE, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&role)).await.map(|_| ())
 }
 
