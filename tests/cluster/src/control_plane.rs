@@ -14,13 +14,16 @@ use crate::process::Janitor;
 use crate::{Output, Process, Tools, Watch, eventually, keeps};
 
 /// The users: name, groups. The token of each is its name with `-token` behind it.
-const USERS: [(&str, &str); 5] = [
+const USERS: [(&str, &str); 6] = [
     ("admin", "system:masters"),
     ("dev", "developers"),
     ("ops", "operators"),
     ("ci", "ci"),
     ("system:kube-controller-manager", ""),
+    (NODE, "system:nodes"),
 ];
+/// The account of the simulated node.
+const NODE: &str = "system:node:kwok";
 
 /// A running control plane. Ends with the value.
 pub struct ControlPlane {
@@ -90,6 +93,11 @@ impl ControlPlane {
         });
     }
 
+    /// The URL of the API server.
+    pub fn server(&self) -> String {
+        https(self.port)
+    }
+
     /// The folder of logs and kubeconfigs.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -103,7 +111,13 @@ impl ControlPlane {
     /// Writes a kubeconfig whose token stands in a file, as in a pod.
     pub fn kubeconfig_with_token_file(&self, name: &str, token: &Path) -> PathBuf {
         let user = format!("tokenFile: {}", token.display());
-        write_config(self.dir(), self.port, name, &user)
+        write_config(self.dir(), &https(self.port), name, &user)
+    }
+
+    /// Writes a kubeconfig for a proxy on a port of the loopback, whose token stands in a file.
+    pub fn kubeconfig_of_proxy(&self, port: u16, token: &Path) -> PathBuf {
+        let user = format!("tokenFile: {}", token.display());
+        write_config(self.dir(), &format!("http://127.0.0.1:{port}"), &format!("proxy-{port}"), &user)
     }
 
     /// Runs kubectl as a user.
@@ -160,6 +174,28 @@ impl ControlPlane {
         Watch::start(kubectl)
     }
 
+    /// Starts KWOK, which makes the pods of the node `kwok` ready, and Jobs complete, without running anything. Pods have to name
+    /// the node themselves: there is no scheduler. Ends with the value.
+    ///
+    /// # Panics
+    /// Where the node cannot be made.
+    pub fn simulate_node(&self) -> Process {
+        let node = r#"{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "kwok", "annotations": {"kwok.x-k8s.io/node": "fake"}}}"#;
+        self.kubectl_in("admin", &["apply", "-f", "-"], Some(node)).ok();
+        // To the guard it is a kubelet. Without the node authorizer it has no rights but these.
+        let binding = ["create", "clusterrolebinding", "kwok", "--clusterrole=cluster-admin", "--user", NODE];
+        self.kubectl("admin", &binding).ok();
+        let mut kwok = Command::new(self.tools.path("kwok"));
+        let stages = crate::workspace().join("tests/cluster/tools/kwok/stages.yaml");
+        kwok.env("HOME", self.dir())
+            .arg("--manage-all-nodes")
+            .arg("--config")
+            .arg(stages)
+            .arg("--kubeconfig")
+            .arg(self.kubeconfig(NODE));
+        Process::start(self.dir(), "kwok", &kwok)
+    }
+
     /// Runs helm as admin.
     pub fn helm(&self, args: &[&str]) -> Output {
         let mut helm = Command::new(self.tools.path("helm"));
@@ -180,7 +216,7 @@ impl Parts {
     fn start(tools: &Tools, dir: &Path, ports: Ports) -> Parts {
         let etcd = start_etcd(tools, dir, ports.etcd, ports.peer);
         let api_server = start_api_server(tools, dir, ports.etcd, ports.api_server);
-        eventually("the API server is ready", Duration::from_secs(60), || {
+        eventually("the API server is ready", Duration::from_secs(180), || {
             let config = kubeconfig(dir, "admin");
             let answer = Output::of(kubectl(tools, dir, &config).args(["get", "--raw", "/readyz"]), None);
             if answer.status == 0 { Ok(()) } else { Err(format!("{}\n{}", answer.stderr, api_server.log_tail())) }
@@ -216,14 +252,18 @@ fn kubeconfig(dir: &Path, user: &str) -> PathBuf {
 }
 
 fn write_kubeconfig(dir: &Path, port: u16, user: &str) {
-    write_config(dir, port, user, &format!("token: {user}-token"));
+    write_config(dir, &https(port), user, &format!("token: {user}-token"));
 }
 
-fn write_config(dir: &Path, port: u16, name: &str, user: &str) -> PathBuf {
+fn https(port: u16) -> String {
+    format!("https://127.0.0.1:{port}")
+}
+
+fn write_config(dir: &Path, server: &str, name: &str, user: &str) -> PathBuf {
     let path = kubeconfig(dir, name);
     let ca = dir.join("ca.crt");
     let text = format!(
-        "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{server: \"https://127.0.0.1:{port}\", \
+        "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{server: \"{server}\", \
          certificate-authority: {ca}}}}}]\nusers: [{{name: u, user: {{{user}}}}}]\n\
          contexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\n",
         ca = ca.display()
@@ -278,6 +318,8 @@ fn start_api_server(tools: &Tools, dir: &Path, etcd_port: u16, port: u16) -> Pro
         format!("--secure-port={port}"),
         "--service-cluster-ip-range=10.0.0.0/16".to_owned(),
         "--authorization-mode=RBAC".to_owned(),
+        // As every cluster has it whose network and storage come as DaemonSets.
+        "--allow-privileged=true".to_owned(),
         format!("--token-auth-file={}", file("tokens.csv")),
         format!("--client-ca-file={}", file("ca.crt")),
         format!("--tls-cert-file={}", file("apiserver.crt")),

@@ -3,20 +3,20 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum_server::tls_rustls::RustlsConfig;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::Runtime;
 
 use crate::Output;
+use crate::certificates::{Issued, issue};
 use crate::control_plane::free_ports;
 use crate::process::Janitor;
 
@@ -26,7 +26,28 @@ pub struct GitServer {
     _janitor: Janitor,
     port: u16,
     ca: String,
+    config: Arc<rustls::ServerConfig>,
+    served: Arc<Served>,
     runtime: Option<Runtime>,
+}
+
+/// What is served, and how.
+struct Served {
+    root: PathBuf,
+    fault: Mutex<Option<GitFault>>,
+}
+
+/// A way in which a git server goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GitFault {
+    /// It answers everything with this status.
+    Status(u16),
+    /// It answers everything with a web page and status 200, as a login wall does.
+    Html,
+    /// It ends in the middle of each pack.
+    HalfPack,
+    /// It never answers.
+    Hang,
 }
 
 impl GitServer {
@@ -39,19 +60,40 @@ impl GitServer {
         let janitor = Janitor::of(&dir);
         let (ca, config) = tls();
         let [port] = free_ports();
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let root = Arc::new(dir.join("served"));
-        std::fs::create_dir_all(&*root).expect("the folder can be made");
+        let root = dir.join("served");
+        std::fs::create_dir_all(&root).expect("the folder can be made");
         std::fs::write(dir.join("ca.crt"), &ca).expect("the authority can be written");
-        let router = Router::new().fallback(serve).layer(DefaultBodyLimit::disable()).with_state(root);
+        let served = Arc::new(Served { root, fault: Mutex::default() });
+        let config = Arc::new(config);
+        let mut server = GitServer { dir, _janitor: janitor, port, ca, config, served, runtime: None };
+        server.listen();
+        server
+    }
+
+    /// Serves again after [`GitServer::stop`].
+    ///
+    /// # Panics
+    /// Where it cannot be started.
+    pub fn listen(&mut self) {
+        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+        let state = self.served.clone();
+        let router = Router::new().fallback(serve).layer(DefaultBodyLimit::disable()).with_state(state);
         let runtime = Runtime::new().expect("a runtime");
+        let tls = RustlsConfig::from_config(self.config.clone());
         runtime.spawn(async move {
-            let tls = RustlsConfig::from_config(Arc::new(config));
             let _ = axum_server::bind_rustls(address, tls).serve(router.into_make_service()).await;
         });
         let connects = || std::net::TcpStream::connect(address).map(drop).map_err(|error| error.to_string());
         crate::eventually("the git server listens", std::time::Duration::from_secs(10), connects);
-        GitServer { dir, _janitor: janitor, port, ca, runtime: Some(runtime) }
+        self.runtime = Some(runtime);
+    }
+
+    /// From now on it goes wrong in this way, or in none.
+    ///
+    /// # Panics
+    /// Where a thread has panicked while it did the same.
+    pub fn go_wrong(&self, fault: Option<GitFault>) {
+        *self.served.fault.lock().expect("nobody has panicked") = fault;
     }
 
     /// The authority of its certificate, as PEM.
@@ -184,6 +226,11 @@ impl Repo {
         format!("file://{}", self.bare.display())
     }
 
+    /// The repository itself, as the server has it.
+    pub fn bare(&self) -> &Path {
+        &self.bare
+    }
+
     /// The work tree.
     pub fn work(&self) -> &Path {
         &self.work
@@ -221,6 +268,13 @@ impl Repo {
         run_git(&self.work, args)
     }
 
+    /// Pushes a commit that changes nothing. Returns the commit.
+    pub fn push_empty(&self, message: &str) -> String {
+        run_git(&self.work, &["commit", "--quiet", "--allow-empty", "--message", message]);
+        run_git(&self.work, &["push", "--quiet", "origin", "HEAD:main"]);
+        run_git(&self.work, &["rev-parse", "HEAD"]).trim().to_owned()
+    }
+
     /// Commits everything and pushes it over https. Returns the commit.
     pub fn push(&self, message: &str) -> String {
         run_git(&self.work, &["add", "--all"]);
@@ -244,13 +298,7 @@ fn run_git(dir: &Path, args: &[&str]) -> String {
 }
 
 fn tls() -> (String, rustls::ServerConfig) {
-    let ca_key = KeyPair::generate().expect("a key");
-    let mut ca = CertificateParams::default();
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca_pem = ca.self_signed(&ca_key).expect("a certificate").pem();
-    let key = KeyPair::generate().expect("a key");
-    let server = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).expect("names");
-    let certificate = server.signed_by(&key, &Issuer::from_params(&ca, &ca_key)).expect("a certificate");
+    let Issued { ca, certificate, key } = issue();
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der());
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -258,11 +306,29 @@ fn tls() -> (String, rustls::ServerConfig) {
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], key.into())
         .expect("a certificate that fits its key");
-    (ca_pem, config)
+    (ca, config)
 }
 
 /// Hands a request to `git http-backend` as the CGI specification (RFC 3875) says.
-async fn serve(State(root): State<Arc<PathBuf>>, request: Request) -> Response {
+async fn serve(State(served): State<Arc<Served>>, request: Request) -> Response {
+    let root = &served.root;
+    let fault = *served.fault.lock().expect("nobody has panicked");
+    match fault {
+        None => serve_well(root, request).await,
+        Some(GitFault::Status(code)) => StatusCode::from_u16(code).unwrap_or_default().into_response(),
+        Some(GitFault::Html) => Html("<html><body>Please sign in</body></html>").into_response(),
+        Some(GitFault::Hang) => std::future::pending().await,
+        Some(GitFault::HalfPack) => {
+            let (parts, body) = serve_well(root, request).await.into_parts();
+            let whole = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+            let is_pack = whole.windows(4).any(|window| window == b"PACK");
+            let end = if is_pack { whole.len() / 2 } else { whole.len() };
+            Response::from_parts(parts, whole.slice(..end).into())
+        }
+    }
+}
+
+async fn serve_well(root: &Path, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     if parts.uri.path().starts_with(&format!("/{STATIC}/")) && !parts.uri.path().contains("..") {
         let file = std::fs::read(root.join(parts.uri.path().trim_start_matches('/')));
@@ -273,7 +339,7 @@ async fn serve(State(root): State<Arc<PathBuf>>, request: Request) -> Response {
     let mut backend = tokio::process::Command::new("git");
     backend
         .arg("http-backend")
-        .env("GIT_PROJECT_ROOT", root.as_path())
+        .env("GIT_PROJECT_ROOT", root)
         .env("GIT_HTTP_EXPORT_ALL", "1")
         .env("REQUEST_METHOD", parts.method.as_str())
         .env("PATH_INFO", parts.uri.path())

@@ -14,6 +14,7 @@ use crate::control_plane::free_ports;
 use crate::{ControlPlane, Process, eventually, workspace};
 
 const NAMESPACE: &str = "gitward-system";
+const RECONCILER: &str = "gitward-reconciler";
 /// How often tokens are renewed. A kubelet does it at four fifths of their life.
 const RENEW: Duration = Duration::from_secs(240);
 
@@ -23,12 +24,14 @@ pub struct Gitward<'a> {
     binary: PathBuf,
     guard: Option<Running>,
     reconciler: Option<Running>,
+    reconciler_env: Vec<(String, PathBuf)>,
     ports: Ports,
 }
 
 /// A process with its identity.
 struct Running {
     process: Process,
+    command: Command,
     _tokens: Tokens,
 }
 
@@ -61,7 +64,8 @@ impl<'a> Gitward<'a> {
         args.extend(ports.values());
         args.extend(values.iter().flat_map(|value| ["--set".to_owned(), (*value).to_owned()]));
         cluster.helm(&args.iter().map(String::as_str).collect::<Vec<_>>()).ok();
-        let mut gitward = Gitward { cluster, binary: binary.to_owned(), guard: None, reconciler: None, ports };
+        let binary = binary.to_owned();
+        let mut gitward = Gitward { cluster, binary, guard: None, reconciler: None, reconciler_env: Vec::new(), ports };
         gitward.start_reconciler();
         gitward.start_guard();
         gitward
@@ -98,6 +102,41 @@ impl<'a> Gitward<'a> {
         self.reconciler.as_ref().map(|reconciler| reconciler.process.log()).unwrap_or_default()
     }
 
+    /// The reconciler's process, while it was started and not ended by us.
+    pub fn reconciler(&self) -> Option<&Process> {
+        self.reconciler.as_ref().map(|reconciler| &reconciler.process)
+    }
+
+    /// Where the token of the reconciler stands.
+    pub fn reconciler_token(&self) -> PathBuf {
+        token_file(self.cluster, RECONCILER)
+    }
+
+    /// Sets a variable of the reconciler's environment, from its next start on.
+    pub fn set_reconciler_env(&mut self, name: &str, value: &Path) {
+        self.reconciler_env.retain(|(set, _)| set != name);
+        self.reconciler_env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Ends the reconciler as a crash would; [`Gitward::revive_reconciler`] starts it again.
+    pub fn crash_reconciler(&mut self) {
+        if let Some(running) = &mut self.reconciler {
+            running.process.kill();
+        }
+    }
+
+    /// Starts the reconciler again in the same Pod, with the same identity and environment, as a kubelet does with a
+    /// container that has ended; waits until it is ready.
+    ///
+    /// # Panics
+    /// Where it was never started, or does not become ready.
+    pub fn revive_reconciler(&mut self) {
+        let port = self.ports.reconciler_observe;
+        let running = self.reconciler.as_mut().expect("the reconciler was started");
+        running.process.kill();
+        running.process = launch(self.cluster, RECONCILER, &running.command, port);
+    }
+
     /// Starts the guard, as a Pod of its Deployment as that is now, and waits until it is ready.
     pub fn start_guard(&mut self) {
         self.guard = None;
@@ -112,7 +151,7 @@ impl<'a> Gitward<'a> {
     /// Starts the reconciler, as a Pod of its Deployment as that is now, and waits until it is ready.
     pub fn start_reconciler(&mut self) {
         self.reconciler = None;
-        self.reconciler = Some(self.start("gitward-reconciler", self.ports.reconciler_observe));
+        self.reconciler = Some(self.start(RECONCILER, self.ports.reconciler_observe));
     }
 
     /// Ends the reconciler.
@@ -139,12 +178,25 @@ impl<'a> Gitward<'a> {
         for tool in ["helm", "kustomize"] {
             command.env(format!("GITWARD_{}", tool.to_uppercase()), crate::Tools::get().path(tool));
         }
-        let process = Process::start(self.cluster.dir(), name, &command);
-        eventually(&format!("{name} is ready"), Duration::from_secs(60), || {
-            probe(observe_port).map_err(|error| format!("{error}\n{}", process.log_tail()))
-        });
-        Running { process, _tokens: tokens }
+        if name == RECONCILER {
+            command.envs(self.reconciler_env.iter().map(|(name, value)| (name, value)));
+        }
+        let process = launch(self.cluster, name, &command, observe_port);
+        Running { process, command, _tokens: tokens }
     }
+}
+
+/// Starts a process, and waits until it is ready.
+fn launch(cluster: &ControlPlane, name: &str, command: &Command, observe_port: u16) -> Process {
+    let process = Process::start(cluster.dir(), name, command);
+    eventually(&format!("{name} is ready"), Duration::from_secs(60), || {
+        probe(observe_port).map_err(|error| format!("{error}\n{}", process.log_tail()))
+    });
+    process
+}
+
+fn token_file(cluster: &ControlPlane, name: &str) -> PathBuf {
+    cluster.dir().join(format!("{name}.token"))
 }
 
 impl Ports {
@@ -195,7 +247,7 @@ impl Tokens {
         });
         let text = |pointer| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (pod_name, uid) = (text("/metadata/name"), text("/metadata/uid"));
-        let path = cluster.dir().join(format!("{name}.token"));
+        let path = token_file(cluster, name);
         cluster.kubeconfig_with_token_file(name, &path);
         let args: Vec<String> = ["create", "token", name, "-n", NAMESPACE, "--duration=10m", "--bound-object-kind=Pod"]
             .map(str::to_owned)

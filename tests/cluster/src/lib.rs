@@ -4,21 +4,28 @@
 //! For tests and for the demo, so it fails by panicking with what is needed to see why. There is no kubelet and no
 //! scheduler: Pods exist as objects, and the processes that would run in them run beside the control plane.
 
+mod api;
+mod certificates;
 mod control_plane;
 mod git;
 mod gitward;
 mod output;
 mod process;
+mod proxy;
+mod registry;
 mod tools;
 mod watch;
 
 use std::time::{Duration, Instant};
 
+pub use api::{Api, Refused};
 pub use control_plane::ControlPlane;
-pub use git::{GitServer, Repo, Ssh, StaticFiles};
+pub use git::{GitFault, GitServer, Repo, Ssh, StaticFiles};
 pub use gitward::Gitward;
 pub use output::Output;
 pub use process::Process;
+pub use proxy::{Fault, Proxy, Seen};
+pub use registry::Registry;
 pub use tools::Tools;
 pub use watch::Watch;
 

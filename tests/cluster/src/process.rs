@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// Holds a process by a pipe: when the other end closes, for whatever reason, the process is ended. A signal on our
 /// death would need `prctl`, and with it unsafe code.
@@ -97,10 +98,25 @@ impl Process {
 
     /// Ends it at once, as a crash would.
     pub fn kill(&mut self) {
-        if let Ok(pid) = std::fs::read_to_string(&self.pid) {
-            let _ = Command::new("kill").args(["-9", pid.trim()]).status();
+        // It may have ended before, and its number may be another's by now.
+        if self.kernel_status("PPid") == Some(self.tether.id().into()) {
+            kill(&self.pid);
         }
         self.stop();
+    }
+
+    /// The file with the number of the process.
+    pub fn pid_file(&self) -> &Path {
+        &self.pid
+    }
+
+    /// A number that the kernel tells of it (`/proc/<pid>/status`), such as `VmHWM`, the most memory that it had, in KiB;
+    /// `None` where it is gone.
+    pub fn kernel_status(&self, field: &str) -> Option<u64> {
+        let pid = std::fs::read_to_string(&self.pid).ok()?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+        line.trim().trim_end_matches(" kB").parse().ok()
     }
 
     /// Asks it to end, and waits until it has.
@@ -108,6 +124,20 @@ impl Process {
         drop(self.tether.stdin.take());
         let _ = self.tether.wait();
     }
+}
+
+/// Ends the process whose number stands in a file, as a crash would, and waits until it does nothing any more.
+pub(crate) fn kill(pid_file: &Path) {
+    let Ok(pid) = std::fs::read_to_string(pid_file) else { return };
+    let _ = Command::new("kill").args(["-9", pid.trim()]).stderr(Stdio::null()).status();
+    let ended = || {
+        // `pid (name) state …`, proc_pid_stat(5): a dead process is a zombie until its parent looks.
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with(['Z', 'X']))
+    };
+    crate::eventually("a killed process is dead", Duration::from_secs(10), || {
+        if ended() { Ok(()) } else { Err(format!("process {} lives", pid.trim())) }
+    });
 }
 
 impl Drop for Process {

@@ -41,6 +41,13 @@ impl Watch {
     }
 }
 
+impl Watch {
+    /// All lines that came so far and nobody waited for.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.try_iter().map(|(_, line)| line).collect()
+    }
+}
+
 impl Drop for Watch {
     fn drop(&mut self) {
         let _ = self.kubectl.kill();

@@ -15,6 +15,7 @@ etcd=$(version go.etcd.io/etcd/server/v3 etcd)
 helm=$(version helm.sh/helm/v4 helm)
 kustomize=$(version sigs.k8s.io/kustomize/kustomize/v5 kustomize)
 kwok=$(version sigs.k8s.io/kwok kwok)
+registry=$(version github.com/distribution/distribution/v3 registry)
 case $(uname -m) in x86_64) arch=amd64 ;; aarch64 | arm64) arch=arm64 ;; *) die "no release for $(uname -m)" ;; esac
 dir=${GITWARD_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/gitward/tools}/kubernetes-$kubernetes-etcd-$etcd-helm-$helm-kustomize-$kustomize-kwok-$kwok
 mkdir -p "$dir"
@@ -23,8 +24,9 @@ flock 9
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-names="kube-apiserver kube-controller-manager kubectl etcd helm kustomize kwok gitssh"
-missing() { [ ! -x "$dir/$1" ]; }
+names="kube-apiserver kube-controller-manager kubectl etcd helm kustomize kwok gitssh registry"
+# The folder's name says the version of most; the registry says its own.
+missing() { [ ! -x "$dir/$1" ] || { [ "$1" = registry ] && ! "$dir/$1" --version | grep -qF " v$registry"; }; }
 keep() { chmod +x "$1" && mv "$1" "$dir/$2.new" && mv "$dir/$2.new" "$dir/$2"; }
 
 for name in $names; do
@@ -63,8 +65,8 @@ from_release() {
       check "$work/kustomize.tgz" "$(sed -n "s/  *kustomize_v${kustomize}_linux_$arch.tar.gz$//p" "$work/sums")" &&
       tar -xzf "$work/kustomize.tgz" -C "$work" kustomize
     ;;
-  # Our own.
-  gitssh) return 1 ;;
+  # Our own, and what is only built here.
+  gitssh | registry) return 1 ;;
   kwok)
     fetch "$kwok_url/kwok-linux-$arch" "$work/kwok" && fetch "$kwok_url/kwok-linux-$arch.sha256" "$work/sums" &&
       check "$work/kwok" "$(cut -d' ' -f1 "$work/sums")"
@@ -86,6 +88,10 @@ from_module() {
   helm) module=helm package=helm.sh/helm/v4/cmd/helm ;;
   kustomize) module=kustomize package=sigs.k8s.io/kustomize/kustomize/v5 ;;
   gitssh) module=gitssh package=. ;;
+  registry)
+    module=registry package=github.com/distribution/distribution/v3/cmd/registry
+    flags="-s -w -X github.com/distribution/distribution/v3/version.version=v$registry"
+    ;;
   kwok) module=kwok package=sigs.k8s.io/kwok/cmd/kwok ;;
   *) module=kubernetes package=k8s.io/kubernetes/cmd/$1 ;;
   esac
