@@ -145,6 +145,6 @@ fn an_object_that_two_gitsyncs_declare_stays_with_the_first() {
     repo.push("Mine");
     world.apply("admin", &sync("twice-again", &repo.file_url(), json!({})));
     let text = message(world, "twice-again", "ReconciliationFailed");
-    assert!(text.contains("GitSync twice declares it already"), "{text}");
+    assert!(text.contains("GitSync gitward-system/twice declares it already"), "{text}");
     assert_eq!(world.field("configmap/settings", "twice", "/data/color"), "green");
 }

@@ -54,6 +54,21 @@ fn a_kustomization_is_built_and_its_objects_know_their_line() {
     repo.push("Far away");
     let text = failure(world, ns);
     assert!(text.starts_with("app/kustomization.yaml names \"https://example.com/ops//base?ref=main\""), "{text}");
+    // kustomize reads the names of fields whatever their case, and files of a generator from wherever.
+    for (kustomization, named) in [
+        ("Resources: ['https://example.com/other?ref=x']\n", "https://example.com/other"),
+        (
+            "configMapGenerator:\n- name: made\n  files: ['x=http://127.0.0.1:8080/metrics']\n",
+            "x=http://127.0.0.1:8080/metrics",
+        ),
+    ] {
+        repo.write("app/kustomization.yaml", kustomization);
+        repo.push("Hidden");
+        gitward_test_cluster::eventually("what is hidden is named", crate::support::PATIENCE, || {
+            let text = failure(world, ns);
+            if text.contains(&format!("names \"{named}")) { Ok(()) } else { Err(text) }
+        });
+    }
     repo.write("app/kustomization.yaml", "resources: [../../../../../git]\n");
     repo.push("Outside");
     assert!(failure(world, ns).contains("is not in the repository"));

@@ -1,5 +1,8 @@
 //! Where commits come from, and which of them are followed.
 
+use std::path::PathBuf;
+use std::process::Command;
+
 use gitward_test_cluster::{Repo, eventually};
 use serde_json::{Value, json};
 
@@ -106,6 +109,86 @@ fn only_commits_that_are_signed_by_a_listed_key_are_followed() {
     assert_eq!(world.field("configmap/settings", "signed", "/data/color"), "blue");
 }
 
+/// GnuPG with a home of its own.
+struct Gpg(tempfile::TempDir);
+
+impl Gpg {
+    fn new() -> Option<Gpg> {
+        Command::new("gpg").arg("--version").output().ok()?;
+        Some(Gpg(tempfile::tempdir().unwrap()))
+    }
+
+    fn run(&self, args: &[&str]) -> String {
+        let quiet = ["--quiet", "--batch", "--no-tty", "--pinentry-mode", "loopback", "--passphrase", ""];
+        let out = Command::new("gpg").arg("--homedir").arg(self.0.path()).args(quiet).args(args).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// Makes a key. Returns its fingerprint and the public key.
+    fn key(&self, name: &str) -> (String, String) {
+        self.run(&["--quick-generate-key", name, "ed25519", "sign,cert", "never"]);
+        let list = self.run(&["--with-colons", "--list-keys", name]);
+        let fingerprint = list.lines().find_map(|line| line.strip_prefix("fpr:")).unwrap().trim_matches(':');
+        (fingerprint.to_owned(), self.run(&["--armor", "--export", name]))
+    }
+
+    /// What git calls.
+    fn program(&self) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let program = self.0.path().join("gpg");
+        std::fs::write(&program, format!("#!/bin/sh\nexec gpg --homedir '{}' \"$@\"\n", self.0.path().display()))
+            .unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        program
+    }
+}
+
+impl Drop for Gpg {
+    fn drop(&mut self) {
+        let _ = Command::new("gpgconf").arg("--homedir").arg(self.0.path()).args(["--kill", "all"]).status();
+    }
+}
+
+#[test]
+fn openpgp_keys_are_listed_beside_ssh_keys() {
+    let Some(gpg) = Gpg::new() else {
+        eprintln!("NOT RUN: there is no gpg on the PATH, with which git signs");
+        return;
+    };
+    let (world, repo) = repo("openpgp");
+    let (ours, public) = gpg.key("ours@example.com");
+    let (foreign, _) = gpg.key("foreign@example.com");
+    let ssh = world.git.ssh_key("beside-openpgp");
+    let line = std::fs::read_to_string(ssh.with_extension("pub")).unwrap();
+    secret(world, "openpgp-signers", json!({"team": format!("# the team\n{public}{line}")}));
+    let push_signed = |format: &str, key: &str, color: &str| {
+        repo.git(&["config", "gpg.format", format]);
+        repo.git(&["config", "user.signingkey", key]);
+        repo.write("settings.yaml", &config_map("openpgp", "settings", color));
+        repo.push(color)
+    };
+    repo.git(&["config", "gpg.program", &gpg.program().display().to_string()]);
+    repo.git(&["config", "commit.gpgsign", "true"]);
+    push_signed("openpgp", &foreign, "red");
+    follow(world, "openpgp", json!({"url": repo.file_url(), "verify": {"secretRef": {"name": "openpgp-signers"}}}));
+    let text = message(world, "openpgp", "VerificationFailed");
+    assert!(text.contains(&format!("its signature is by {foreign}")) && text.contains(&ours), "{text}");
+    world.wait_applied("openpgp", &push_signed("openpgp", &ours, "blue"));
+    world.wait_applied("openpgp", &push_signed("ssh", &ssh.display().to_string(), "green"));
+
+    // Its signature stays good, but another commit wears it.
+    let signed = push_signed("openpgp", &ours, "white");
+    world.wait_applied("openpgp", &signed);
+    let forged = repo.git(&["cat-file", "commit", &signed]).replace("Sam <sam@example.com>", "Eve <eve@example.com>");
+    let file = gpg.0.path().join("forged");
+    std::fs::write(&file, forged).unwrap();
+    let forged = repo.git(&["hash-object", "-t", "commit", "-w", &file.display().to_string()]);
+    repo.git(&["push", "--quiet", "--force", "origin", &format!("{}:main", forged.trim())]);
+    let text = message(world, "openpgp", "VerificationFailed");
+    assert!(text.contains(&format!("names {ours}, but is not that key's signature of this commit")), "{text}");
+}
+
 #[test]
 fn a_branch_that_was_rewritten_is_followed() {
     let (world, repo) = repo("rewritten");
@@ -120,4 +203,24 @@ fn a_branch_that_was_rewritten_is_followed() {
     repo.git(&["push", "--quiet", "--force", "origin", "HEAD:main"]);
     world.wait_applied("rewritten", repo.git(&["rev-parse", "HEAD"]).trim());
     assert_eq!(world.field("configmap/settings", "rewritten", "/data/color"), "white");
+}
+
+#[test]
+fn a_submodule_where_objects_are_declared_is_refused_and_elsewhere_passed_over() {
+    let (world, repo) = repo("submodule");
+    let add = |path: &str| {
+        let head = repo.git(&["rev-parse", "HEAD"]);
+        repo.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{},{path}", head.trim())]);
+        repo.git(&["commit", "--quiet", "--message", "A submodule"]);
+        repo.git(&["push", "--quiet", "origin", "HEAD:main"]);
+    };
+    repo.write("app/kustomization.yaml", "resources: [settings.yaml]\n");
+    repo.write("app/settings.yaml", &config_map("submodule", "settings", "green"));
+    repo.push("A kustomization");
+    add("vendor/other");
+    let commit = repo.git(&["rev-parse", "HEAD"]);
+    follow(world, "submodule", json!({"url": repo.file_url(), "path": "app"}));
+    world.wait_applied("submodule", commit.trim());
+    add("app/base");
+    assert!(message(world, "submodule", "ArtifactFailed").contains("app/base is a submodule, which is not followed"));
 }
