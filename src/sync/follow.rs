@@ -2,28 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
-use kube::api::{Api, Patch, PatchParams};
+use jiff::Timestamp;
 use kube::runtime::controller::Action;
-use serde_json::json;
 use tracing::info;
 
 use super::controller::{Context, LoopError};
-use super::declared::prepare;
-use super::hooks::Hooks;
 use super::objects::Objects;
 use super::progress::{Applied, Progress};
-use super::revision::{REQUESTED_AT, ROLLBACK_TO, Target, back, target};
-use super::rights::Account;
+use super::revision::{REQUESTED_AT, ROLLBACK_TO, back};
 use super::run::{Ended, Work, carry_out, remember_now};
 use super::status::{self, Outcome, note};
-use super::{RunError, dependencies, inputs};
+use super::times::{DEFAULT_INTERVAL, SHORTEST_INTERVAL, backoff, interval, jitter, suspended, timeout};
 use crate::api::{GitSync, GitSyncStatus, OnFailure, RevisionOutcome, SyncId};
-use crate::render::{Cluster, Material, Rendered, gather, render};
-use crate::source::{Commit, Follow, Revision, SourceError, Tree};
 
-const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
-const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 /// How soon a GitSync that waits for others is looked at again.
 const DEPENDENCIES: Duration = Duration::from_secs(2);
 /// How soon hooks are looked at again: no watch tells of them.
@@ -42,12 +33,12 @@ pub(super) async fn follow(ctx: &Context, sync: &GitSync) -> Result<Action, Loop
     written.map(|()| Action::requeue(wait))
 }
 
-struct Look<'a> {
-    ctx: &'a Context,
-    sync: &'a GitSync,
-    id: &'a SyncId,
-    progress: Progress,
-    status: GitSyncStatus,
+pub(super) struct Look<'a> {
+    pub(super) ctx: &'a Context,
+    pub(super) sync: &'a GitSync,
+    pub(super) id: &'a SyncId,
+    pub(super) progress: Progress,
+    pub(super) status: GitSyncStatus,
 }
 
 impl Look<'_> {
@@ -83,12 +74,12 @@ impl Look<'_> {
         self.until_next_look()
     }
 
-    fn annotation(&self, key: &str) -> Option<String> {
+    pub(super) fn annotation(&self, key: &str) -> Option<String> {
         self.sync.metadata.annotations.as_ref()?.get(key).cloned()
     }
 
     /// The revision that somebody asks to go back to.
-    fn asked_for(&self) -> Option<String> {
+    pub(super) fn asked_for(&self) -> Option<String> {
         let asked = self.annotation(ROLLBACK_TO).map(|text| text.trim().to_owned());
         asked.filter(|text| !text.is_empty() && self.progress.ended_request.as_ref() != Some(text))
     }
@@ -128,176 +119,6 @@ impl Look<'_> {
     fn until_next_look(&self) -> Duration {
         let next = self.progress.next_look.map(|next| next.saturating_duration_since(Instant::now()));
         next.unwrap_or(DEFAULT_INTERVAL).max(Duration::from_millis(10))
-    }
-
-    /// Asks git, and puts what is new under way.
-    async fn ask(&mut self, at_once: bool) -> Result<(), Outcome> {
-        dependencies::check(self.ctx, self.sync).await?;
-        let max_age = if at_once { Duration::ZERO } else { interval(self.sync) / 2 };
-        let failed = |error: RunError| error.outcome();
-        let account = self.account().await?;
-        let sync = inputs::Of { sync: self.sync, account: account.as_ref() };
-        let mut wanted = inputs::wanted(self.ctx, sync, max_age).await.map_err(failed)?;
-        let instructions = inputs::instructions(self.ctx, sync).await.map_err(failed)?;
-        if let Some(commit) = self.held(&wanted).await? {
-            wanted.follow = Follow::Commit(commit);
-        }
-        let known = self.known().filter(|_| !inputs::depends_on_others(self.sync));
-        let (gathering, cache) = (instructions.clone(), self.ctx.cache.clone());
-        let read = move |commit: &Commit, tree: Tree| {
-            let is_known = known.is_some_and(|revision| is_same(&revision, &commit.revision));
-            if is_known { Ok(None) } else { gather(&tree, &gathering, &cache).map(Some) }
-        };
-        let fetched = self.ctx.repositories.get(wanted, read).await;
-        let (mut commit, material): (Commit, Option<Material>) =
-            fetched.map_err(|error: SourceError| failed(error.into()))?;
-        let Some(material) = material else {
-            self.go_on(account, at_once);
-            return Ok(());
-        };
-        if let Some(held) = self.status.hold.as_ref().and_then(|hold| Revision::parse(&hold.revision)) {
-            commit.revision = held;
-        }
-        let before = self.progress.applied.clone();
-        self.begin(&commit).await;
-        let cluster = match &material {
-            Material::Helm(_) => self.ctx.cluster().await.map_err(|error| failed(error.into()))?,
-            _ => Cluster::default(),
-        };
-        let _slot = self.ctx.rendering.acquire().await;
-        let revision = commit.revision.to_string();
-        let same = before.as_ref().filter(|applied| {
-            applied.generation == self.sync.metadata.generation && applied.revision == revision && !at_once
-        });
-        let input = same.and_then(|applied| applied.input.as_deref());
-        let rendered = render(&material, &instructions, &self.ctx.programs, &cluster, &self.ctx.cache, input).await;
-        drop(material);
-        let Some(Rendered { objects, input }) = rendered.map_err(|error| failed(error.into()))? else {
-            self.progress.applied = before;
-            self.go_on(account, at_once);
-            return Ok(());
-        };
-        self.list().await;
-        let prepared = prepare(self.ctx, sync, objects).await.map_err(failed)?;
-        self.take_up(Work { revision, account, prepared, input, checked: None }, at_once);
-        Ok(())
-    }
-
-    /// Nothing new is declared: what failed or waits goes on, and what a team was allowed is asked for again.
-    fn go_on(&mut self, account: Option<Account>, at_once: bool) {
-        let progress = &mut self.progress;
-        if let Some(mut kept) = progress.kept.take() {
-            (kept.account, kept.checked) = (account, None);
-            progress.work = Some(kept);
-        }
-        if at_once {
-            progress.retry_at = None;
-            progress.hooks.retry();
-        }
-    }
-
-    /// Something is to be carried out. Where it is just what was under way, its waits go on.
-    fn take_up(&mut self, work: Work, at_once: bool) {
-        let token = work.prepared.token();
-        let progress = &mut self.progress;
-        if progress.hooks.token != token {
-            let are_done = self.status.last_hook_run.as_ref() == Some(&token);
-            progress.hooks = Hooks::of(token, are_done);
-            progress.waits = None;
-        }
-        if at_once {
-            progress.hooks.retry();
-        }
-        (progress.retry_at, progress.work) = (None, Some(work));
-    }
-
-    /// Whose rights the GitSync has. Where it has none any more, nothing of it is healed.
-    async fn account(&self) -> Result<Option<Account>, Outcome> {
-        self.ctx.rights.account_of(self.sync).await.map_err(|error| {
-            if error.is_denial() {
-                self.ctx.pinned.let_be(self.id);
-            }
-            RunError::from(error).outcome()
-        })
-    }
-
-    /// The commit that is held instead of the newest, where one is.
-    async fn held(&mut self, wanted: &crate::source::Wanted) -> Result<Option<String>, Outcome> {
-        let asked = self.asked_for();
-        if self.annotation(ROLLBACK_TO).is_none() {
-            self.progress.ended_request = None;
-        }
-        if self.status.hold.is_none() && asked.is_none() {
-            return Ok(None);
-        }
-        let newest = self.ctx.repositories.newest(wanted.clone()).await;
-        let newest = newest.map_err(|error| RunError::from(error).outcome())?;
-        match target(asked.as_deref(), &self.status, &newest) {
-            Target::Held(hold) => {
-                let commit = Revision::parse(&hold.revision).map(|revision| revision.commit);
-                self.status.hold = Some(hold);
-                Ok(commit)
-            }
-            Target::Newest { moved_on } => {
-                if moved_on {
-                    self.forget_request().await?;
-                    self.progress.ended_request = asked;
-                }
-                self.status.hold = None;
-                Ok(None)
-            }
-            Target::Refused(why) => Err(Outcome::Stalled("RollbackFailed", why)),
-        }
-    }
-
-    /// Takes the annotation off that asked for a hold: git has moved on.
-    async fn forget_request(&self) -> Result<(), Outcome> {
-        let api: Api<GitSync> = Api::namespaced(self.ctx.client.clone(), &self.id.namespace);
-        let patch = json!({"metadata": {"annotations": {ROLLBACK_TO: null}}});
-        let ended = api.patch_metadata(&self.id.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
-        ended.map(drop).map_err(|error| RunError::Apply(error.into()).outcome())
-    }
-
-    /// The revision that needs no rendering, since it is applied or under way as the GitSync is now.
-    fn known(&self) -> Option<String> {
-        let progress = &self.progress;
-        let applied = progress.applied.as_ref().filter(|applied| applied.generation == self.sync.metadata.generation);
-        let observed = self.status.observed_generation == self.sync.metadata.generation;
-        let under_way = progress.work.as_ref().filter(|_| observed).map(|work| work.revision.clone());
-        under_way.or_else(|| applied.map(|applied| applied.revision.clone()))
-    }
-
-    /// A revision comes under way: says so where it is a new one.
-    async fn begin(&mut self, commit: &Commit) {
-        let revision = commit.revision.to_string();
-        let is_new = self.status.last_attempted_revision.as_ref() != Some(&revision);
-        (self.progress.work, self.progress.applied) = (None, None);
-        self.progress.commit = Some(commit.clone());
-        self.status.last_attempted_revision = Some(revision.clone());
-        note(&mut self.status, commit, RevisionOutcome::Attempted, Timestamp::now());
-        if is_new {
-            self.progress.kept = None;
-            info!(git_sync = %self.id, revision, "applies a revision");
-            self.progress.failing_since = None;
-            self.progress.outcome = Some(Outcome::Progressing(format!("Applies revision {revision}")));
-            // A courtesy to those who watch; the run does not depend on it.
-            let _ = self.write().await;
-        }
-    }
-
-    /// Waits until what is pinned is known, after a restart.
-    async fn list(&mut self) {
-        if !std::mem::replace(&mut self.progress.listed, true) {
-            let mut kinds = Vec::new();
-            self.ctx.pinned.each_of(self.id, |_, object| {
-                if !kinds.iter().any(|kind| std::sync::Arc::ptr_eq(kind, &object.kind)) {
-                    kinds.push(object.kind.clone());
-                }
-            });
-            for kind in &kinds {
-                self.ctx.watches.listed(kind).await;
-            }
-        }
     }
 
     /// Carries out what is under way.
@@ -431,7 +252,7 @@ impl Look<'_> {
     }
 
     /// Writes the status where it is another than before.
-    async fn write(&mut self) -> Result<(), LoopError> {
+    pub(super) async fn write(&mut self) -> Result<(), LoopError> {
         let outcome = self.progress.outcome.clone().unwrap_or_default();
         let is_over = matches!(outcome, Outcome::Suspended(_));
         let objects = (self.progress.listed && !is_over).then(|| Objects::of(self.ctx, self.id));
@@ -461,85 +282,5 @@ impl Look<'_> {
             }
             (outcome, _) => outcome,
         }
-    }
-}
-
-/// How long the GitSync stays suspended; `None` where it is not.
-fn suspended(sync: &GitSync, now: Timestamp) -> Option<Duration> {
-    if !sync.spec.suspend {
-        return None;
-    }
-    match &sync.spec.suspend_until {
-        None => Some(Duration::from_secs(3600)),
-        Some(until) => Duration::try_from(until.0.duration_since(now)).ok().filter(|left| !left.is_zero()),
-    }
-}
-
-/// A revision of a hold names a branch, the same commit asked for by its hash does not.
-fn is_same(known: &str, revision: &Revision) -> bool {
-    known == revision.to_string()
-        || (revision.name.is_empty() && Revision::parse(known).is_some_and(|known| known.commit == revision.commit))
-}
-
-/// 1 s, 2 s, 4 s … 5 min.
-fn backoff(failures: u32) -> Duration {
-    Duration::from_secs(1_u64 << failures.saturating_sub(1).min(9)).min(Duration::from_secs(300))
-}
-
-/// A tenth more or less, so that hundreds of GitSyncs do not ask at the same moment.
-fn jitter(wait: Duration) -> Duration {
-    wait.mul_f64(0.9 + 0.2 * fastrand::f64())
-}
-
-/// Nobody means more, and a sum of more can overflow.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// A duration as the CRD allows it.
-fn duration(text: &str) -> Option<Duration> {
-    let parsed: Option<SignedDuration> = text.parse().ok();
-    parsed.and_then(|duration| Duration::try_from(duration).ok()).map(|duration| duration.min(LONGEST))
-}
-
-/// The interval of a GitSync.
-fn interval(sync: &GitSync) -> Duration {
-    duration(&sync.spec.source.interval).map_or(DEFAULT_INTERVAL, |d| d.max(SHORTEST_INTERVAL))
-}
-
-fn timeout(sync: &GitSync) -> Duration {
-    duration(&sync.spec.timeout).unwrap_or(Duration::from_secs(300))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sync(spec: serde_json::Value) -> GitSync {
-        let mut whole = json!({"source": {"url": "https://example.com/a"}});
-        json_patch::merge(&mut whole, &spec);
-        GitSync::new("a", serde_json::from_value(whole).unwrap())
-    }
-
-    #[test]
-    fn waits_grow_to_five_minutes() {
-        let waits: Vec<u64> = [1, 2, 3, 9, 10, 100].map(|n| backoff(n).as_secs()).into();
-        assert_eq!(waits, [1, 2, 4, 256, 300, 300]);
-        (0..100).for_each(|_| assert!((900..=1100).contains(&jitter(Duration::from_secs(1)).as_millis())));
-    }
-
-    #[test]
-    fn an_interval_is_read_as_people_write_it() {
-        let read = |text: &str| interval(&sync(json!({"source": {"interval": text}}))).as_secs();
-        assert_eq!([read("30s"), read("1h30m"), read("0s")], [30, 5400, 1]);
-        assert_eq!([read("9223372036854775807s"), read("99999999999999999999h")], [LONGEST.as_secs(), 60]);
-    }
-
-    #[test]
-    fn a_suspension_ends_at_its_time() {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let until = sync(json!({"suspend": true, "suspendUntil": "1970-01-01T00:01:00Z"}));
-        assert_eq!(suspended(&until, at(50)), Some(Duration::from_secs(10)));
-        assert_eq!(suspended(&until, at(60)), None);
-        assert!(suspended(&sync(json!({"suspend": true})), at(0)).is_some());
-        assert_eq!(suspended(&sync(json!({})), at(0)), None);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Imports every station of the flow; none of them imports this.
 
+mod ask;
 mod cleanup;
 mod controller;
 mod declared;
@@ -23,6 +24,7 @@ mod rules;
 mod run;
 mod status;
 mod surroundings;
+mod times;
 
 pub use controller::{ConnectedError, ReconcileConfig, ReconcileError, run};
 pub use diff::{DiffError, Difference, Differences, diff};
