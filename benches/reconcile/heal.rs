@@ -81,8 +81,8 @@ impl Bench {
     async fn measure(&self, pinned: usize, edits: usize, edit: Edit) {
         let mut sights = self.watch().await;
         let (mut heals, mut applies) = (Vec::new(), Vec::new());
-        // The first ones find no connection yet, and a reconciler that has just begun.
-        let warm_up = 3.min(pinned / 3);
+        // The first ones find no connection yet, and a reconciler that has just begun. An object that is edited often is healed slower.
+        let warm_up = if pinned > edits { 3 } else { 0 };
         for count in 0..edits + warm_up {
             let number = count * pinned.div_euclid(edits + warm_up).max(1) % pinned;
             // Every tenth of them is a Deployment, whatever the step is.
