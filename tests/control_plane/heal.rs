@@ -129,3 +129,31 @@ fn converges_after_a_crash(world: &mut World, repo: &gitward_test_cluster::Repo,
     assert_eq!(world.field("configmap/new", ns, "/data/color"), "green");
     assert!(world.cluster.get(&["configmap/settings", "-n", ns]).is_none(), "what it created before is not forgotten");
 }
+
+/// Where the guard only watches, its record says who it was. The first change may be healed before it is written.
+#[test]
+fn a_drift_that_the_guard_let_through_is_told_with_its_user() {
+    let ns = "watched";
+    let world = World::start_with(&["guardPolicy.mode=Audit"]);
+    world.namespace(ns);
+    let repo = world.git.repo(ns);
+    repo.write("settings.yaml", &config_map(ns, "settings", "green"));
+    let commit = repo.push("The settings");
+    world.follow(ns, &repo);
+    world.wait_applied(ns, &commit);
+    for color in ["red", "blue"] {
+        let patch = format!(r#"{{"data":{{"color":"{color}"}}}}"#);
+        world.cluster.kubectl("dev", &["patch", "configmap", "settings", "-n", ns, "-p", &patch]).ok();
+        world.wait_field("configmap/settings", ns, "/data/color", &json!("green"));
+        eventually("the change is on record", PATIENCE, || {
+            let records = world.cluster.get(&["blockedchanges", "-n", ns]).unwrap_or_default();
+            let found = records["items"].as_array().into_iter().flatten().any(|record| record["spec"]["user"] == "dev");
+            if found { Ok(()) } else { Err(records.to_string()) }
+        });
+    }
+    eventually("the drift names its user", PATIENCE, || {
+        let drifts = world.status(ns)["drifts"].clone();
+        let told = drifts.as_array().into_iter().flatten().any(|drift| drift["user"] == "dev");
+        if told { Ok(()) } else { Err(drifts.to_string()) }
+    });
+}
