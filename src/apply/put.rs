@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use gitward_core::fields::{Path, People, declares, fold, handover, is_left, leave};
 use gitward_core::plan::ObjectKey;
 use gitward_core::verdict::{Pattern, is_request};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde::{Deserialize, Serialize};
@@ -71,20 +72,22 @@ impl TakeOver {
             || is_left(path, &declared.leave, &declared.object)
     }
 
+    /// What people's tools own of an object.
+    fn of_people<'a>(&'a self, object: &'a DynamicObject) -> impl Iterator<Item = &'a ManagedFieldsEntry> {
+        let entries = object.metadata.managed_fields.iter().flatten();
+        entries.filter(|entry| entry.manager.as_deref().is_some_and(|name| self.people.is_tool(name)))
+    }
+
     /// Whether people's tools own fields of a live object that are not declared. What is declared a forced apply takes by itself.
     fn has_additions(&self, live: &DynamicObject, declared: &Value) -> bool {
-        let entries = live.metadata.managed_fields.iter().flatten();
-        let mut theirs = entries.filter(|entry| entry.manager.as_deref().is_some_and(|name| self.people.is_tool(name)));
-        theirs.any(|entry| entry.fields_v1.as_ref().is_some_and(|fields| !declares(declared, &fields.0)))
+        self.of_people(live).any(|entry| entry.fields_v1.as_ref().is_some_and(|fields| !declares(declared, &fields.0)))
     }
 
     /// The `managedFields` of an object with people's entries folded into gitward's; `None` where there are none.
     pub fn fold(&self, object: &DynamicObject, declared: &Declaration) -> Option<Vec<Value>> {
-        let entries = object.metadata.managed_fields.as_deref().unwrap_or_default();
-        let is_tool = |manager: &Option<String>| manager.as_deref().is_some_and(|name| self.people.is_tool(name));
         // Most objects have none: nothing is copied for them.
-        entries.iter().find(|entry| is_tool(&entry.manager))?;
-        let Ok(Value::Array(entries)) = serde_json::to_value(entries) else { return None };
+        self.of_people(object).next()?;
+        let Ok(Value::Array(entries)) = serde_json::to_value(&object.metadata.managed_fields) else { return None };
         fold(&entries, &self.people, |path| self.stays(path, declared))
     }
 }
@@ -108,10 +111,6 @@ pub async fn put(
         hand_over(&api, key, declared).await?;
         leave(&mut object, &declared.leave);
     }
-    if let Some(folded) = live.and_then(|live| Some((live, rules.fold(live, declared)?))) {
-        take_over(&api, key, folded.0, folded.1).await?;
-    }
-
     let added = live.filter(|live| rules.has_additions(live, &object));
     if let Some((live, folded)) = added.and_then(|live| Some((live, rules.fold(live, declared)?))) {
         take_over(&api, key, live, folded).await?;
