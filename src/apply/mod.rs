@@ -16,7 +16,7 @@ pub use holder::{Holder, guard_holder};
 pub use kinds::{Kind, Kinds};
 pub use mark::{Marks, mark};
 pub use put::{Declaration, Rules, TakeOver, put};
-pub use write::{Pruned, get, prune, release, remove};
+pub use write::{Pruned, get, prune, release, remove, remove_and_wait};
 
 use crate::api::SyncId;
 use crate::kubernetes::{describe, is_status};

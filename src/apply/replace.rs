@@ -7,7 +7,7 @@ use kube::api::{Api, DynamicObject, PostParams};
 use serde_json::{Value, json};
 
 use super::ApplyError;
-use super::write::{apply, get, remove};
+use super::write::{apply, get, remove_and_wait};
 use crate::kubernetes::describe;
 
 /// The annotation by which git allows it.
@@ -44,15 +44,8 @@ pub(super) async fn apply_or_replace(
     }
     could_be_made(api, whole).await?;
     if let Some(live) = get(api, key).await? {
-        remove(api, key, &live).await?;
+        remove_and_wait(api, key, &live, GONE).await?;
     }
-    let gone = async {
-        while get(api, key).await?.is_some() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        Ok::<(), ApplyError>(())
-    };
-    tokio::time::timeout(GONE, gone).await.map_err(|_| ApplyError::StillThere(GONE.as_secs()))??;
     apply(api, key, whole).await
 }
 

@@ -81,6 +81,26 @@ pub async fn remove(api: &Api<DynamicObject>, key: &ObjectKey, live: &DynamicObj
     ignore_gone(api.delete(&key.name, &params).await.map(|_| ()))
 }
 
+/// Deletes a live object as it was seen, and waits until its name is free.
+///
+/// # Errors
+/// As [`remove`], and where it is not gone after `patience`.
+pub async fn remove_and_wait(
+    api: &Api<DynamicObject>,
+    key: &ObjectKey,
+    live: &DynamicObject,
+    patience: Duration,
+) -> Result<(), ApplyError> {
+    remove(api, key, live).await?;
+    let gone = async {
+        while get(api, key).await?.is_some() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(patience, gone).await.map_err(|_| ApplyError::StillThere(patience.as_secs()))?
+}
+
 /// What became of an object that is to be pruned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pruned {

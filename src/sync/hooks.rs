@@ -12,7 +12,7 @@ use tracing::info;
 
 use super::controller::Context;
 use super::declared::Ready;
-use crate::apply::{ApplyError, Declaration, get, put, remove};
+use crate::apply::{ApplyError, Declaration, get, put, remove, remove_and_wait};
 use crate::observe::health_of;
 
 /// Annotation: of which run a hook is.
@@ -85,14 +85,7 @@ pub(super) async fn run_hook(
         if run_of(&live).is_none() {
             return Err(ApplyError::NotAHook);
         }
-        remove(&api, &ready.key, &live).await?;
-        let gone = async {
-            while get(&api, &ready.key).await?.is_some() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            Ok::<(), ApplyError>(())
-        };
-        tokio::time::timeout(GONE, gone).await.map_err(|_| ApplyError::StillThere(GONE.as_secs()))??;
+        remove_and_wait(&api, &ready.key, &live, GONE).await?;
     }
     let mut declared: Declaration = ready.object.read()?;
     declared.object["metadata"]["annotations"][RUN] = json!(token);
