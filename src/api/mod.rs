@@ -21,13 +21,17 @@ pub use guardpolicy::{
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
+/// Annotation of the CRDs: the version of gitward that made them.
+pub const VERSION: &str = "gitward.dev/version";
+
 /// The CRDs of all kinds, as the chart ships them.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut crds = vec![GitSync::crd(), GuardPolicy::crd(), BlockedChange::crd()];
     for crd in &mut crds {
         // Uninstalling gitward must not delete what it recorded, nor orphan GitSyncs half-way.
-        let keep = ("helm.sh/resource-policy".to_owned(), "keep".to_owned());
-        crd.metadata.annotations.get_or_insert_default().extend([keep]);
+        let annotations = [("helm.sh/resource-policy", "keep"), (VERSION, env!("CARGO_PKG_VERSION"))];
+        let annotations = annotations.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        crd.metadata.annotations.get_or_insert_default().extend(annotations);
     }
     crds
 }

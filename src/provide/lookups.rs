@@ -15,8 +15,10 @@ use kube::{Client, ResourceExt};
 use serde_json::json;
 use tracing::{info, warn};
 
-use crate::kubernetes::{MANAGER, describe, has_all};
+use crate::kubernetes::{describe, has_all};
 
+/// Not that of what git declares: where git declares the chart, the rules are ours all the same.
+const MANAGER: &str = "gitward-lookups";
 /// The ClusterRole of the chart that has no rules of its own.
 const ROLE: &str = "gitward-guard-lookups";
 

@@ -1,8 +1,9 @@
-//! What the guard needs and may not write itself: the labels by which the API server's selectors find namespaces, and
-//! the rights to look objects up. Run by the reconciler, beside the flow from git.
+//! What the guard needs and may not write itself: gitward's own definitions, the labels by which the API server's selectors
+//! find namespaces, and the rights to look objects up. Run by the reconciler, beside the flow from git.
 //!
 //! Imports [`crate::api`].
 
+mod definitions;
 mod exclusive;
 mod lookups;
 
@@ -10,5 +11,9 @@ use kube::Client;
 
 /// Provides until the process ends.
 pub async fn provide(client: Client) {
-    tokio::join!(exclusive::keep_labels(client.clone()), lookups::keep_role(client));
+    tokio::join!(
+        definitions::upgrade(client.clone()),
+        exclusive::keep_labels(client.clone()),
+        lookups::keep_role(client)
+    );
 }
