@@ -12,6 +12,7 @@ mod webhook;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
+use gitward_core::plan::ObjectKey;
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
@@ -74,6 +75,18 @@ impl From<kube::Error> for ProtectError {
     fn from(error: kube::Error) -> ProtectError {
         ProtectError::Api(Box::new(error))
     }
+}
+
+/// Whether an object is one that is kept from the chart's copies. A GitSync that declares the chart declares the copies, and
+/// leaves these to them: two owners would put them back against each other.
+pub fn keeps(object: &ObjectKey) -> bool {
+    let (kind, name) = (object.kind.as_str(), object.name.as_str());
+    object.group == "admissionregistration.k8s.io"
+        && match kind {
+            "ValidatingWebhookConfiguration" => name == MANAGER,
+            "ValidatingAdmissionPolicy" | "ValidatingAdmissionPolicyBinding" => name.starts_with("gitward-"),
+            _ => false,
+        }
 }
 
 /// Keeps everything for as long as it is polled: at the start, whenever one of the objects changes, and every hour.

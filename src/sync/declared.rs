@@ -6,6 +6,7 @@ use gitward_core::names;
 use gitward_core::plan::{Autoscaler, Ignore, ObjectKey, Sequence, autoscaler, left_to_others, sequence};
 use gitward_core::rights::ill_formed;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use serde_json::Value;
 
@@ -15,6 +16,7 @@ use super::inputs::Of;
 use crate::api::{GitSync, SyncId};
 use crate::apply::{ApplyError, Declaration, Marks, mark};
 use crate::observe::{Content, Fingerprint};
+use crate::protect::keeps;
 use crate::render::{Declared, Slice, Spool};
 
 /// A declared object that is ready to be applied.
@@ -66,9 +68,11 @@ pub(super) async fn prepare(ctx: &Context, sync: Of<'_>, declared: Vec<Declared>
         let origin = origin.to_string();
         let found = place(ctx, &sync, &object, &scopes).await;
         let (key, sequence) = match found {
-            Ok(Some(found)) => found,
             // A test of a chart, and the like: never applied.
             Ok(None) => continue,
+            // The chart of gitward itself.
+            Ok(Some((key, _))) if sync.namespace().as_ref() == Some(&ctx.namespace) && keeps(&key) => continue,
+            Ok(Some(found)) => found,
             // The API server is out of reach: no object's fault.
             Err(error) if error.is_outage() => return Err(error.into()),
             Err(error) => {
