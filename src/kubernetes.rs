@@ -2,17 +2,30 @@
 
 use std::time::Duration;
 
+use axum::http::{Request, Response};
 use kube::Client;
+use kube::client::retry::RetryPolicy;
+use kube::client::{Body, ClientBuilder, DynBody};
 use kube::config::{Config, InferConfigError};
 use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
+use tower::buffer::BufferLayer;
+use tower::retry::RetryLayer;
+use tower::util::BoxService;
+use tower::{BoxError, Layer, Service};
 
 /// The program's name towards the API server, in its audit log and in `managedFields`.
 pub const MANAGER: &str = gitward_core::names::MANAGER;
 
 /// How long the API server may be silent.
 const READ: Duration = Duration::from_secs(300);
+
+/// What the client's own service answers.
+type Answer = Response<Box<DynBody>>;
+
+/// How many requests may wait to be sent.
+const BUFFERED: usize = 1024;
 
 /// Why the API server cannot be asked.
 #[derive(Debug, Error)]
@@ -30,10 +43,31 @@ pub enum ConnectError {
 /// # Errors
 /// Where neither can be used.
 pub async fn connect() -> Result<Client, ConnectError> {
+    Ok(Client::try_from(config().await?)?)
+}
+
+/// The same, with every single request, also one that is tried again, behind a layer.
+///
+/// # Errors
+/// Where neither can be used.
+pub async fn connect_behind<L>(layer: &L) -> Result<Client, ConnectError>
+where
+    L: Layer<BoxService<Request<Body>, Answer, BoxError>>,
+    L::Service: Service<Request<Body>, Response = Answer, Error = BoxError, Future: Send> + Send + 'static,
+{
+    let mut config = config().await?;
+    config.default_retry = false;
+    let client = ClientBuilder::try_from(config)?.with_layer(layer);
+    // What is tried again is sent by a copy of the client.
+    let client = client.with_layer(&BufferLayer::new(BUFFERED));
+    Ok(client.with_layer(&RetryLayer::new(RetryPolicy::server_retry())).build())
+}
+
+async fn config() -> Result<Config, ConnectError> {
     let mut config = Config::infer().await?;
     // A watch ends by itself before that; anything else that is silent for so long never answers.
     config.read_timeout = Some(READ);
-    Ok(Client::try_from(config)?)
+    Ok(config)
 }
 
 /// An error of the client in the words that help: the API server's own message where it answered.

@@ -13,6 +13,7 @@ pub mod certs;
 pub mod cli;
 pub mod guard;
 pub mod kubernetes;
+pub mod lead;
 pub mod observe;
 pub mod protect;
 pub mod provide;

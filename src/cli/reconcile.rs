@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::{asked_to_stop, serve};
 use crate::certs::Renewal;
+use crate::lead::LeaseConfig;
 use crate::render::Programs;
 use crate::sync::{self, ReconcileConfig};
 
@@ -39,9 +41,24 @@ pub(super) struct Args {
     /// A host name or address by which the API server calls the guard; may be given several times.
     #[arg(long, required = true)]
     guard_name: Vec<String>,
+    /// The Lease, in gitward's own namespace, of the one reconciler that writes.
+    #[arg(long, default_value = "gitward-reconciler")]
+    lease: String,
+    /// Seconds for which the others wait after they have seen its last renewal.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=3600))]
+    lease_seconds: u64,
+    /// The name under which this process holds the Lease, which no other may have.
+    #[arg(long, env = "GITWARD_POD_NAME")]
+    identity: Option<String>,
 }
 
 pub(super) fn run(args: Args) -> ExitCode {
+    let lease = LeaseConfig {
+        namespace: args.namespace.clone(),
+        name: args.lease,
+        identity: args.identity.unwrap_or_else(|| format!("gitward-{:016x}", fastrand::u64(..))),
+        duration: Duration::from_secs(args.lease_seconds),
+    };
     let config = ReconcileConfig {
         observe_listen: args.observe_listen,
         namespace: args.namespace,
@@ -49,6 +66,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         programs: Programs { helm: args.helm, kustomize: args.kustomize },
         renewal: Renewal { authority_secret: args.ca_secret, guard_secret: args.tls_secret, names: args.guard_name },
         webhook_copy: args.webhook_copy,
+        lease,
     };
     serve(async || sync::run(config, asked_to_stop()).await)
 }

@@ -1,12 +1,14 @@
 //! The end of a GitSync: its objects are released or deleted, as its `deletionPolicy` says.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use gitward_core::plan::{ObjectKey, rank};
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::RunError;
-use super::controller::Context;
+use super::controller::{Context, RETRY};
 use super::holders::release_holders;
 use super::inventory::Inventory;
 use super::permission::may_not_prune;
@@ -38,27 +40,68 @@ async fn may_delete(
 /// Cleans up after a GitSync that is being deleted. What fails is tried again until it is through.
 pub(super) async fn clean_up(ctx: &Context, sync: &GitSync) -> Result<(), RunError> {
     let id = SyncId::of(sync);
-    ctx.pinned.forget_sync(&id);
-    let mut inventory = ctx.inventories.get(&id).await;
+    let inventory = ctx.inventories.get(&id).await;
+    let keys: Vec<ObjectKey> = inventory.keys().cloned().collect();
+    let deletes =
+        sync.spec.deletion_policy == DeletionPolicy::Delete && may_delete(ctx, sync, &keys, &inventory).await?;
+    end(ctx, &id, inventory, deletes).await
+}
+
+/// Deletes or releases all that a GitSync has created, and forgets it.
+async fn end(ctx: &Context, id: &SyncId, mut inventory: Inventory, deletes: bool) -> Result<(), RunError> {
+    ctx.pinned.forget_sync(id);
+    ctx.progress.forget(id);
+    ctx.gauges.forget(id);
     let before = inventory.clone();
     let mut keys: Vec<ObjectKey> = inventory.keys().cloned().collect();
     keys.sort_by_key(|key| Reverse(rank(key)));
-    let deletes =
-        sync.spec.deletion_policy == DeletionPolicy::Delete && may_delete(ctx, sync, &keys, &inventory).await?;
     for key in keys {
         let record = inventory.get(&key).cloned().unwrap_or_default();
         let ended = match deletes {
-            true => prune_one(ctx, &id, &key, &record).await.map(|_| ()),
-            false => release_one(ctx, &id, &key, &record).await,
+            true => prune_one(ctx, id, &key, &record).await.map(|_| ()),
+            false => release_one(ctx, id, &key, &record).await,
         };
         if let Err(error) = ended {
-            ctx.inventories.store(&id, inventory).await?;
+            ctx.inventories.store(id, inventory).await?;
             return Err(error.into());
         }
         inventory.remove(&key);
     }
-    release_holders(ctx, &id, &before, &inventory).await?;
-    ctx.inventories.store(&id, inventory).await?;
-    info!(git_sync = %id, policy = ?sync.spec.deletion_policy, objects = before.len(), "cleaned up after a GitSync");
+    release_holders(ctx, id, &before, &inventory).await?;
+    ctx.inventories.store(id, inventory).await?;
+    info!(git_sync = %id, deletes, objects = before.len(), "cleaned up after a GitSync");
     Ok(())
+}
+
+/// Releases the objects of every GitSync that is gone, whenever `gone` says that one may be. No finalizer holds a GitSync
+/// that keeps its objects: where no reconciler runs any more, after an uninstall say, it can be deleted all the same, and so can its
+/// namespace.
+pub(super) async fn release_after(ctx: Arc<Context>, gone: Arc<Notify>) {
+    loop {
+        gone.notified().await;
+        let mut known = ctx.inventories.syncs().await;
+        known.extend(ctx.progress.syncs());
+        for id in known {
+            if let Err(error) = release_gone(&ctx, &id).await {
+                warn!(git_sync = %id, %error, "objects of a GitSync that is gone are not released; trying again");
+                let gone = gone.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(RETRY).await;
+                    gone.notify_one();
+                });
+            }
+        }
+    }
+}
+
+async fn release_gone(ctx: &Context, id: &SyncId) -> Result<(), RunError> {
+    if ctx.is_there(id) {
+        return Ok(());
+    }
+    let _turn = ctx.turn(id).await;
+    // Somebody may have made it again.
+    if ctx.is_there(id) {
+        return Ok(());
+    }
+    end(ctx, id, ctx.inventories.get(id).await, false).await
 }

@@ -3,24 +3,25 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::{FutureExt, Stream, StreamExt, stream};
 use gitward_core::plan::ObjectKey;
-use kube::Client;
-use kube::api::Api;
+use kube::api::{Api, Patch, PatchParams};
 use kube::discovery::Discovery;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::finalizer::{self, finalizer};
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, ResourceExt};
 use prometheus_client::registry::Registry;
+use serde_json::json;
 use thiserror::Error;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedMutexGuard, Semaphore, mpsc};
 use tracing::{debug, info, warn};
 
-use super::cleanup::clean_up;
+use super::cleanup::{clean_up, release_after};
 use super::follow::follow;
 use super::gauges::Gauges;
 use super::inventory::{Inventories, InventoryError};
@@ -29,9 +30,11 @@ use super::progress::Progresses;
 use super::rights::Rights;
 use super::surroundings::Surroundings;
 use super::{RunError, drifts, rules};
-use crate::api::{GitSync, SyncId};
+use crate::api::{DeletionPolicy, GitSync, SyncId};
 use crate::apply::{ApplyError, Kinds, Rules};
 use crate::certs::Renewal;
+use crate::kubernetes::MANAGER;
+use crate::lead::{Fence, Lead, LeaseConfig, Lost};
 use crate::observe::{Healer, Pinned, Strays, Told, Wakes, Watches};
 use crate::protect::{self, Protect};
 use crate::provide::provide;
@@ -43,7 +46,7 @@ const FINALIZER: &str = "gitward.dev/gitsync";
 /// How many renderers run at a time.
 const RENDERS: usize = 4;
 /// How soon a GitSync is looked at again whose status could not be written.
-const RETRY: Duration = Duration::from_secs(2);
+pub(super) const RETRY: Duration = Duration::from_secs(2);
 
 /// How a reconciler is run.
 #[derive(Clone, Debug)]
@@ -60,6 +63,8 @@ pub struct ReconcileConfig {
     pub renewal: Renewal,
     /// The ConfigMap with the webhook configuration as the chart made it.
     pub webhook_copy: String,
+    /// The Lease of the one that leads.
+    pub lease: LeaseConfig,
 }
 
 /// Why the reconciler stopped.
@@ -79,6 +84,9 @@ pub enum ReconcileError {
     /// What was created before is not known, so nothing may be pruned or created.
     #[error(transparent)]
     Inventory(#[from] ConnectedError),
+    /// Another one may lead. What is in memory is out of date then: a new process begins anew.
+    #[error(transparent)]
+    Lost(#[from] Lost),
 }
 
 /// What all runs share cannot be had.
@@ -108,26 +116,114 @@ pub(super) struct Context {
     pub(super) claims: tokio::sync::Mutex<()>,
     /// Objects that a GitSync declares and another has: who lets one go leaves it to the one that waits.
     pub(super) wanted: Mutex<HashMap<ObjectKey, SyncId>>,
+    /// GitSyncs that are being looked at or cleaned up after: by one at a time.
+    turns: Mutex<HashMap<SyncId, Arc<tokio::sync::Mutex<()>>>>,
     store: OnceLock<Store<GitSync>>,
 }
 
-/// Runs until `stop` is done.
+/// Stands by until it leads, and then reconciles, until `stop` is done.
 ///
 /// # Errors
-/// Where it cannot begin.
+/// Where it cannot begin, or leads no longer.
 pub async fn run(
     config: ReconcileConfig,
-    stop: impl Future<Output = ()> + Send + Sync + 'static,
+    stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ReconcileError> {
-    let client = crate::kubernetes::connect().await?;
+    let (fence, stop) = (Fence::default(), stop.boxed().shared());
+    let client = crate::kubernetes::connect_behind(&fence).await?;
     let mut registry = Registry::default();
-    let strays = Strays::new(client.clone(), &mut registry, &config.namespace);
-    let surroundings = Surroundings::new(&mut registry);
-    let (context, told) =
-        Context::new(client.clone(), &config.namespace, config.programs, config.cache, &mut registry).await?;
-    let readiness = Readiness::default();
-    let observe = telemetry::serve(config.observe_listen, readiness.clone(), registry);
-    let asked = Arc::downgrade(&context);
+    let mut lead = Lead::new(crate::kubernetes::connect().await?, config.lease.clone(), fence, &mut registry);
+    let reconciler = Reconciler::new(client, &config, &mut registry);
+    let (readiness, address) = (Readiness::default(), config.observe_listen);
+    let observe = telemetry::serve(address, readiness.clone(), registry);
+    readiness.set(true);
+    let reconciling = async {
+        tokio::select! {
+            () = lead.acquire() => {}
+            () = stop.clone() => return Ok(()),
+        }
+        tokio::select! {
+            ended = reconciler.run(config, stop) => ended?,
+            lost = lead.keep() => return Err(lost.into()),
+        }
+        lead.release().await;
+        Ok(())
+    };
+    tokio::select! {
+        ended = reconciling => ended,
+        ended = observe => {
+            let source = ended.err().unwrap_or_else(|| std::io::Error::other("the server ended"));
+            Err(ReconcileError::Listen { address, source })
+        }
+    }
+}
+
+/// Everything that has metrics: it is there before it does anything.
+struct Reconciler {
+    client: Client,
+    strays: Strays,
+    surroundings: Surroundings,
+    context: Arc<Context>,
+    told: mpsc::Receiver<Told>,
+}
+
+impl Reconciler {
+    fn new(client: Client, config: &ReconcileConfig, registry: &mut Registry) -> Reconciler {
+        let strays = Strays::new(client.clone(), registry, &config.namespace);
+        let surroundings = Surroundings::new(registry);
+        let (programs, cache) = (config.programs.clone(), config.cache.clone());
+        let (context, told) = Context::new(client.clone(), &config.namespace, programs, cache, registry);
+        Reconciler { client, strays, surroundings, context, told }
+    }
+
+    /// Reconciles until `stop` is done. It is the only one in the cluster.
+    async fn run(
+        self,
+        config: ReconcileConfig,
+        stop: impl Future<Output = ()> + Send + Sync + 'static,
+    ) -> Result<(), ConnectedError> {
+        let Reconciler { client, strays, surroundings, context, told } = self;
+        context.inventories.load().await?;
+        ask_before_healing(&context);
+        recall(&context).await;
+        tokio::spawn(rules::follow(client.clone(), context.rules.clone()));
+        tokio::spawn(drifts::tell(context.clone(), told));
+        let webhook = Protect { namespace: config.namespace, copy: config.webhook_copy, renewal: config.renewal };
+        tokio::spawn(protect::keep(client.clone(), webhook));
+        tokio::spawn(provide(client.clone()));
+        tokio::spawn(surroundings.report(context.clone()));
+        let of = context.clone();
+        tokio::spawn(strays.run(move |key| of.clone().is_declared(key)));
+        let (store, writer) = reflector::store();
+        let _ = context.store.set(store.clone());
+        let gone = Arc::new(Notify::new());
+        tokio::spawn(release_after(context.clone(), gone.clone()));
+        let seen = reflector::reflector(writer, watcher(Api::<GitSync>::all(client), watcher::Config::default()));
+        // After the store: whoever is woken finds it as it is now.
+        let seen = seen.inspect(move |event| {
+            if matches!(event, Ok(watcher::Event::Delete(_) | watcher::Event::InitDone)) {
+                gone.notify_one();
+            }
+        });
+        let controller = Controller::for_stream(seen.applied_objects(), store);
+        info!("reconciles");
+        controller
+            .reconcile_on(woken(context.wakes.clone()))
+            .graceful_shutdown_on(stop)
+            .run(reconcile, retry, context)
+            .for_each(|ended| async move {
+                if let Err(error) = ended {
+                    debug!(%error, "a run was interrupted");
+                }
+            })
+            .await;
+        Ok(())
+    }
+}
+
+/// Teams' GitSyncs heal what their accounts may still write.
+fn ask_before_healing(context: &Arc<Context>) {
+    let asked = Arc::downgrade(context);
     context.healer.ask(Box::new(move |id, key, declared| {
         let asked = asked.clone();
         async move {
@@ -138,35 +234,6 @@ pub async fn run(
         }
         .boxed()
     }));
-    recall(&context).await;
-    tokio::spawn(rules::follow(client.clone(), context.rules.clone()));
-    tokio::spawn(drifts::tell(context.clone(), told));
-    let webhook = Protect { namespace: config.namespace, copy: config.webhook_copy, renewal: config.renewal };
-    tokio::spawn(protect::keep(client.clone(), webhook));
-    tokio::spawn(provide(client.clone()));
-    tokio::spawn(surroundings.report(context.clone()));
-    let of = context.clone();
-    tokio::spawn(strays.run(move |key| of.clone().is_declared(key)));
-    let controller = Controller::new(Api::<GitSync>::all(client), watcher::Config::default());
-    let _ = context.store.set(controller.store());
-    let controller = controller
-        .reconcile_on(woken(context.wakes.clone()))
-        .graceful_shutdown_on(stop)
-        .run(reconcile, retry, context)
-        .for_each(|ended| async move {
-            if let Err(error) = ended {
-                debug!(%error, "a run was interrupted");
-            }
-        });
-    readiness.set(true);
-    info!("reconciles");
-    tokio::select! {
-        () = controller => Ok(()),
-        ended = observe => {
-            let source = ended.err().unwrap_or_else(|| std::io::Error::other("the server ended"));
-            Err(ReconcileError::Listen { address: config.observe_listen, source })
-        }
-    }
 }
 
 /// GitSyncs that have to be looked at because of their objects.
@@ -197,6 +264,8 @@ async fn recall(ctx: &Context) {
 pub(super) enum LoopError {
     #[error("the status cannot be written: {}", crate::kubernetes::describe(.0))]
     Status(#[source] Box<kube::Error>),
+    #[error("the finalizer cannot be taken off: {}", crate::kubernetes::describe(.0))]
+    LetGo(#[source] Box<kube::Error>),
     #[error(transparent)]
     Finalizer(Box<finalizer::Error<LoopError>>),
     #[error(transparent)]
@@ -204,10 +273,26 @@ pub(super) enum LoopError {
 }
 
 async fn reconcile(sync: Arc<GitSync>, ctx: Arc<Context>) -> Result<Action, LoopError> {
-    let api: Api<GitSync> = Api::namespaced(ctx.client.clone(), &SyncId::of(&sync).namespace);
-    // Boxed: the compiler cannot see through the borrows of the whole flow that this future may change threads.
-    let ended = finalizer(&api, FINALIZER, sync, move |event| on_event(ctx, event).boxed()).boxed();
-    ended.await.map_err(|error| LoopError::Finalizer(Box::new(error)))
+    let id = SyncId::of(&sync);
+    let _turn = ctx.turn(&id).await;
+    if !ctx.is_there(&id) {
+        return Ok(Action::await_change());
+    }
+    let (ends, holds) = (sync.metadata.deletion_timestamp.is_some(), sync.finalizers().iter().any(|f| f == FINALIZER));
+    // Only who has objects to delete must not go before they are.
+    if sync.spec.deletion_policy == DeletionPolicy::Delete || (ends && holds) {
+        let api: Api<GitSync> = Api::namespaced(ctx.client.clone(), &id.namespace);
+        // Boxed: the compiler cannot see through the borrows of the whole flow that this future may change threads.
+        let ended = finalizer(&api, FINALIZER, sync, move |event| on_event(ctx, event).boxed()).boxed();
+        return ended.await.map_err(|error| LoopError::Finalizer(Box::new(error)));
+    }
+    if ends {
+        return Ok(Action::await_change());
+    }
+    if holds {
+        let_go(&ctx, &sync).await?;
+    }
+    follow(&ctx, &sync).boxed().await
 }
 
 async fn on_event(ctx: Arc<Context>, event: finalizer::Event<GitSync>) -> Result<Action, LoopError> {
@@ -215,12 +300,19 @@ async fn on_event(ctx: Arc<Context>, event: finalizer::Event<GitSync>) -> Result
         finalizer::Event::Apply(sync) => follow(&ctx, &sync).await,
         finalizer::Event::Cleanup(sync) => {
             clean_up(&ctx, &sync).await?;
-            let id = SyncId::of(&sync);
-            ctx.progress.forget(&id);
-            ctx.gauges.forget(&id);
             Ok(Action::await_change())
         }
     }
+}
+
+/// Takes the finalizer off a GitSync that deleted its objects once, or is from a time in which each had one.
+async fn let_go(ctx: &Context, sync: &GitSync) -> Result<(), LoopError> {
+    let others: Vec<&String> = sync.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).collect();
+    let patch = json!({"metadata": {"resourceVersion": sync.metadata.resource_version, "finalizers": others}});
+    let api: Api<GitSync> = Api::namespaced(ctx.client.clone(), &SyncId::of(sync).namespace);
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let patched = api.patch_metadata(&sync.name_any(), &params, &Patch::Merge(patch)).await;
+    patched.map(drop).map_err(|error| LoopError::LetGo(Box::new(error)))
 }
 
 fn retry(sync: Arc<GitSync>, error: &LoopError, _: Arc<Context>) -> Action {
@@ -229,20 +321,20 @@ fn retry(sync: Arc<GitSync>, error: &LoopError, _: Arc<Context>) -> Action {
 }
 
 impl Context {
-    async fn new(
+    fn new(
         client: Client,
         namespace: &str,
         programs: Programs,
         cache: PathBuf,
         registry: &mut Registry,
-    ) -> Result<(Arc<Context>, mpsc::Receiver<Told>), ConnectedError> {
+    ) -> (Arc<Context>, mpsc::Receiver<Told>) {
         let rules = Arc::new(Rules::default());
         let (pinned, wakes) = (Arc::new(Pinned::new(rules.clone())), Arc::new(Wakes::default()));
         let (healer, told) = Healer::new(client.clone(), pinned.clone(), rules.clone(), wakes.clone(), registry);
         let context = Context {
             kinds: Kinds::new(client.clone()),
             watches: Watches::new(client.clone(), healer.clone()),
-            inventories: Inventories::load(client.clone(), namespace).await?,
+            inventories: Inventories::new(client.clone(), namespace),
             namespace: namespace.to_owned(),
             repositories: Repositories::new(cache.clone()),
             programs,
@@ -253,6 +345,7 @@ impl Context {
             gauges: Gauges::new(registry),
             claims: tokio::sync::Mutex::default(),
             wanted: Mutex::default(),
+            turns: Mutex::default(),
             store: OnceLock::new(),
             client,
             pinned,
@@ -260,7 +353,7 @@ impl Context {
             rules,
             wakes,
         };
-        Ok((Arc::new(context), told))
+        (Arc::new(context), told)
     }
 
     /// To work out what a run would do: nothing is watched, healed or written.
@@ -270,7 +363,9 @@ impl Context {
         programs: Programs,
         cache: PathBuf,
     ) -> Result<Arc<Context>, ConnectedError> {
-        Context::new(client, namespace, programs, cache, &mut Registry::default()).await.map(|(context, _)| context)
+        let (context, _) = Context::new(client, namespace, programs, cache, &mut Registry::default());
+        context.inventories.load().await?;
+        Ok(context)
     }
 
     /// What charts may ask of the cluster.
@@ -299,8 +394,18 @@ impl Context {
     /// The GitSync, other than `id`, whose object this is. One that is gone has none, however it went.
     pub(super) async fn other_owner(&self, id: &SyncId, key: &ObjectKey) -> Option<SyncId> {
         let owner = self.inventories.other_owner(id, key).await?;
-        let is_there = self.store().is_none_or(|store| store.get(&owner.to_ref()).is_some());
-        is_there.then_some(owner)
+        self.is_there(&owner).then_some(owner)
+    }
+
+    /// Whether a GitSync was there when it was looked last; also where that is not known.
+    pub(super) fn is_there(&self, id: &SyncId) -> bool {
+        self.store().is_none_or(|store| store.get(&id.to_ref()).is_some())
+    }
+
+    /// Waits until nobody else looks at a GitSync or cleans up after it.
+    pub(super) async fn turn(&self, id: &SyncId) -> OwnedMutexGuard<()> {
+        let turn = self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(id.clone()).or_default().clone();
+        turn.lock_owned().await
     }
 
     /// All GitSyncs, as they were seen last.

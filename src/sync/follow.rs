@@ -25,7 +25,8 @@ const HEALTH: Duration = Duration::from_secs(10);
 /// One look at a GitSync, and all that follows from it.
 pub(super) async fn follow(ctx: &Context, sync: &GitSync) -> Result<Action, LoopError> {
     let id = SyncId::of(sync);
-    let mut look = Look { ctx, sync, id: &id, progress: ctx.progress.take(&id), status: GitSyncStatus::default() };
+    let progress = ctx.progress.take(&id, sync.metadata.uid.as_deref());
+    let mut look = Look { ctx, sync, id: &id, progress, status: GitSyncStatus::default() };
     look.status = look.progress.status.clone().or_else(|| sync.status.clone()).unwrap_or_default();
     let wait = look.look().await;
     let written = look.write().await;
@@ -103,8 +104,8 @@ impl Look<'_> {
         self.ctx.pinned.let_be(self.id);
         let until = self.sync.spec.suspend_until.as_ref().map(|t| format!(" until {}", t.0)).unwrap_or_default();
         let message = format!("spec.suspend is true{until}: nothing is fetched, applied or healed; the guard goes on");
-        let status = self.progress.status.take();
-        self.progress = Progress { status, outcome: Some(Outcome::Suspended(message)), ..Progress::default() };
+        let (uid, status) = (self.progress.uid.take(), self.progress.status.take());
+        self.progress = Progress { uid, status, outcome: Some(Outcome::Suspended(message)), ..Progress::default() };
     }
 
     fn is_due(&self) -> bool {

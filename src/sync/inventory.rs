@@ -58,20 +58,25 @@ pub struct Inventories {
 }
 
 impl Inventories {
+    /// None is known yet.
+    pub fn new(client: Client, namespace: &str) -> Inventories {
+        Inventories { api: Api::namespaced(client, namespace), by_sync: Mutex::default() }
+    }
+
     /// Reads what is stored.
     ///
     /// # Errors
     /// Where the API server fails.
-    pub async fn load(client: Client, namespace: &str) -> Result<Inventories, InventoryError> {
-        let api: Api<ConfigMap> = Api::namespaced(client, namespace);
+    pub async fn load(&self) -> Result<(), InventoryError> {
         let mut by_sync: HashMap<SyncId, Inventory> = HashMap::new();
-        for part in api.list(&ListParams::default().labels(SYNC)).await? {
+        for part in self.api.list(&ListParams::default().labels(SYNC)).await? {
             let label = |key: &str| part.labels().get(key).cloned();
             let Some((name, namespace)) = label(SYNC).zip(label(SYNC_NAMESPACE)) else { continue };
             let lines = part.data.as_ref().and_then(|data| data.get(OBJECTS)).map(String::as_str).unwrap_or_default();
             by_sync.entry(SyncId { namespace, name }).or_default().extend(lines.lines().filter_map(parse));
         }
-        Ok(Inventories { api, by_sync: Mutex::new(by_sync) })
+        *self.by_sync.lock().await = by_sync;
+        Ok(())
     }
 
     /// The inventory of a GitSync.
@@ -83,6 +88,11 @@ impl Inventories {
     pub async fn count(&self, sync: &SyncId) -> usize {
         let all = self.by_sync.lock().await;
         all.get(sync).map_or(0, |inventory| inventory.values().filter(|record| !record.is_hook).count())
+    }
+
+    /// The GitSyncs that have created something.
+    pub async fn syncs(&self) -> BTreeSet<SyncId> {
+        self.by_sync.lock().await.keys().cloned().collect()
     }
 
     /// All of them.

@@ -13,6 +13,8 @@ use crate::source::Commit;
 /// What is known of a GitSync between two looks.
 #[derive(Default)]
 pub(super) struct Progress {
+    /// Of the GitSync: another one of the same name begins anew.
+    pub(super) uid: Option<String>,
     /// What was carried out to the end.
     pub(super) applied: Option<Applied>,
     /// What is under way, or failed and is tried again.
@@ -64,9 +66,11 @@ pub(super) struct Progresses {
 }
 
 impl Progresses {
-    /// Takes the progress of a GitSync; it is looked at by one at a time.
-    pub(super) fn take(&self, sync: &SyncId) -> Progress {
-        self.by_sync.lock().unwrap_or_else(PoisonError::into_inner).remove(sync).unwrap_or_default()
+    /// Takes the progress of the GitSync with this uid; it is looked at by one at a time.
+    pub(super) fn take(&self, sync: &SyncId, uid: Option<&str>) -> Progress {
+        let known = self.by_sync.lock().unwrap_or_else(PoisonError::into_inner).remove(sync);
+        let new = || Progress { uid: uid.map(str::to_owned), ..Progress::default() };
+        known.filter(|progress| progress.uid.as_deref() == uid).unwrap_or_else(new)
     }
 
     /// Puts it back.
@@ -74,9 +78,14 @@ impl Progresses {
         self.by_sync.lock().unwrap_or_else(PoisonError::into_inner).insert(sync.clone(), progress);
     }
 
+    /// The GitSyncs that were looked at.
+    pub(super) fn syncs(&self) -> Vec<SyncId> {
+        self.by_sync.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
     /// Forgets a GitSync.
     pub(super) fn forget(&self, sync: &SyncId) {
-        drop(self.take(sync));
+        drop(self.by_sync.lock().unwrap_or_else(PoisonError::into_inner).remove(sync));
         self.drifts.lock().unwrap_or_else(PoisonError::into_inner).remove(sync);
     }
 

@@ -72,7 +72,7 @@ impl Lane {
         Lane { cluster, gitward, git: GitServer::start(), proxy, api: Api::of(cluster) }
     }
 
-    /// Polls until `probe` gives a value, and starts the reconciler again whenever the proxy has killed it.
+    /// Polls until `probe` gives a value, and starts the reconciler again whenever it has ended, as a kubelet does.
     pub(crate) fn until<T>(&mut self, what: &str, probe: impl FnMut(&Lane) -> Result<T, String>) -> T {
         self.until_or(what, |lane| lane.proxy.pass(), probe)
     }
@@ -88,6 +88,9 @@ impl Lane {
         loop {
             if self.proxy.has_killed() {
                 killed(self);
+                self.gitward.revive_reconciler();
+            } else if self.gitward.reconciler().is_some_and(|reconciler| !reconciler.runs()) {
+                // It ends by itself where it cannot renew its Lease.
                 self.gitward.revive_reconciler();
             }
             match probe(self) {

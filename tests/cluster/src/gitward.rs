@@ -107,6 +107,14 @@ impl<'a> Gitward<'a> {
         self.reconciler.as_ref().map(|reconciler| &reconciler.process)
     }
 
+    pub(crate) fn reconciler_command(&self) -> Option<&Command> {
+        self.reconciler.as_ref().map(|reconciler| &reconciler.command)
+    }
+
+    pub(crate) fn cluster(&self) -> &ControlPlane {
+        self.cluster
+    }
+
     /// Where the token of the reconciler stands.
     pub fn reconciler_token(&self) -> PathBuf {
         token_file(self.cluster, RECONCILER)
@@ -174,6 +182,7 @@ impl<'a> Gitward<'a> {
         let mut command = Command::new(&self.binary);
         command.args(args.unwrap_or_default().iter().filter_map(Value::as_str));
         command.env("KUBECONFIG", self.cluster.kubeconfig(name)).env("GITWARD_NAMESPACE", NAMESPACE);
+        command.env("GITWARD_POD_NAME", &tokens.pod);
         command.env("GITWARD_CACHE_DIR", self.cluster.dir().join("cache"));
         for tool in ["helm", "kustomize"] {
             command.env(format!("GITWARD_{}", tool.to_uppercase()), crate::Tools::get().path(tool));
@@ -186,8 +195,20 @@ impl<'a> Gitward<'a> {
     }
 }
 
-/// Starts a process, and waits until it is ready.
+/// Starts a process, and waits until it does its work: a reconciler leads then.
 fn launch(cluster: &ControlPlane, name: &str, command: &Command, observe_port: u16) -> Process {
+    let process = launch_ready(cluster, name, command, observe_port);
+    if name == RECONCILER {
+        eventually("the reconciler leads", Duration::from_secs(120), || {
+            let metrics = ask(observe_port, "/metrics").map_err(|error| error.to_string())?;
+            if metrics.contains("gitward_leader 1") { Ok(()) } else { Err(process.log_tail()) }
+        });
+    }
+    process
+}
+
+/// Starts a process, and waits until its probe says that it is ready.
+pub(crate) fn launch_ready(cluster: &ControlPlane, name: &str, command: &Command, observe_port: u16) -> Process {
     let process = Process::start(cluster.dir(), name, command);
     eventually(&format!("{name} is ready"), Duration::from_secs(60), || {
         probe(observe_port).map_err(|error| format!("{error}\n{}", process.log_tail()))
@@ -207,6 +228,9 @@ impl Ports {
             format!("guard.observePort={}", self.guard_observe),
             "guard.drainSeconds=0".to_owned(),
             format!("reconciler.observePort={}", self.reconciler_observe),
+            "reconciler.replicas=1".to_owned(),
+            // Nothing here starts a process again that has lost its Lease while a test kept the API server away.
+            "reconciler.leaseSeconds=45".to_owned(),
         ]
         .into_iter()
         .flat_map(|value| ["--set".to_owned(), value])
@@ -219,7 +243,7 @@ fn probe(port: u16) -> Result<(), String> {
     if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(answer) }
 }
 
-fn ask(port: u16, path: &str) -> std::io::Result<String> {
+pub(crate) fn ask(port: u16, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
@@ -229,6 +253,7 @@ fn ask(port: u16, path: &str) -> std::io::Result<String> {
 
 /// Keeps a token that is bound to a Pod of a Deployment, as the kubelet does for the process in it.
 struct Tokens {
+    pod: String,
     stop: Option<Sender<()>>,
     renewal: Option<JoinHandle<()>>,
 }
@@ -272,7 +297,7 @@ impl Tokens {
             // After an uninstall there is no account any more, and nothing to renew.
             while stopped.recv_timeout(RENEW) == Err(RecvTimeoutError::Timeout) && mint().status == 0 {}
         });
-        Tokens { stop: Some(stop), renewal: Some(renewal) }
+        Tokens { pod: pod_name, stop: Some(stop), renewal: Some(renewal) }
     }
 }
 

@@ -13,6 +13,7 @@ mod output;
 mod process;
 mod proxy;
 mod registry;
+mod standby;
 mod tools;
 mod watch;
 
@@ -26,6 +27,7 @@ pub use output::Output;
 pub use process::Process;
 pub use proxy::{Fault, Proxy, Seen};
 pub use registry::Registry;
+pub use standby::Standby;
 pub use tools::Tools;
 pub use watch::Watch;
 

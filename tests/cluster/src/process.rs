@@ -105,6 +105,21 @@ impl Process {
         self.stop();
     }
 
+    /// Sends it a signal, such as `STOP`.
+    ///
+    /// # Panics
+    /// Where it is gone.
+    pub fn signal(&self, name: &str) {
+        let pid = std::fs::read_to_string(&self.pid).expect("it was started");
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(pid.trim()).status();
+        assert!(sent.is_ok_and(|status| status.success()), "the process is gone");
+    }
+
+    /// Whether it runs.
+    pub fn runs(&self) -> bool {
+        self.kernel_status("VmHWM").is_some()
+    }
+
     /// The file with the number of the process.
     pub fn pid_file(&self) -> &Path {
         &self.pid

@@ -187,7 +187,8 @@ impl State {
     fn decide(&self, request: &Request<Incoming>) -> Fault {
         let (method, path) = (request.method(), request.uri().path());
         let mut now = self.now();
-        let write = if method.is_safe() {
+        // The Lease is renewed by the clock, not by what is told.
+        let write = if method.is_safe() || path.contains("/leases") {
             None
         } else {
             now.last_write = Instant::now();

@@ -1,0 +1,76 @@
+//! What is and what happens while no reconciler runs: GitSyncs go, definitions are of another version.
+
+use gitward_test_cluster::eventually;
+use serde_json::{Value, json};
+
+use crate::support::{PATIENCE, World, config_map, sync};
+
+const OWN: &str = "gitward-system";
+const DEFINITION: &str = "customresourcedefinition/gitsyncs.gitward.dev";
+
+#[test]
+fn nothing_waits_for_a_reconciler_that_is_not_there_and_the_next_one_makes_up_for_it() {
+    let mut world = World::start();
+    for (ns, policy) in [("kept", "Orphan"), ("deleted", "Delete"), ("decided", "Delete")] {
+        world.namespace(ns);
+        let repo = world.git.repo(ns);
+        repo.write("settings.yaml", &config_map(ns, "settings", "green"));
+        let commit = repo.push("Something");
+        world.apply("admin", &sync(ns, &repo.file_url(), json!({"deletionPolicy": policy})));
+        world.wait_applied(ns, &commit);
+    }
+    only_who_deletes_objects_has_a_finalizer(&world);
+    world.gitward.stop_reconciler();
+    let delete = |name: &str| world.cluster.kubectl("admin", &["delete", "gitsync", name, "-n", OWN, "--timeout=30s"]);
+    delete("kept").ok();
+    world.cluster.kubectl("admin", &["delete", "gitsync", "deleted", "-n", OWN, "--wait=false"]).ok();
+    definitions_are_of_other_versions(&world);
+    world.gitward.start_reconciler();
+    eventually("the objects are released or deleted", PATIENCE, || {
+        let label = world.field("configmap/settings", "kept", "/metadata/labels/gitward.dev~1sync-name");
+        let deleted = world.cluster.get(&["configmap/settings", "-n", "deleted"]);
+        if label.is_null() && deleted.is_none() { Ok(()) } else { Err(format!("{label} {deleted:?}")) }
+    });
+    assert_eq!(world.field("configmap/settings", "kept", "/data/color"), "green");
+    world.cluster.kubectl("dev", &["delete", "configmap", "settings", "-n", "kept"]).ok();
+    definitions_are_brought_up_to_date(&world);
+}
+
+fn only_who_deletes_objects_has_a_finalizer(world: &World) {
+    let finalizers = |name: &str| world.field(&format!("gitsync/{name}"), OWN, "/metadata/finalizers");
+    assert_eq!(finalizers("kept"), Value::Null);
+    assert_eq!(finalizers("deleted"), json!(["gitward.dev/gitsync"]));
+    let keep = r#"{"spec": {"deletionPolicy": "Orphan"}}"#;
+    world.cluster.kubectl("admin", &["patch", "gitsync/decided", "-n", OWN, "--type=merge", "-p", keep]).ok();
+    eventually("it has none any more", PATIENCE, || match finalizers("decided") {
+        Value::Null => Ok(()),
+        some => Err(some.to_string()),
+    });
+}
+
+/// As an upgrade finds them, and as a rollback does.
+fn definitions_are_of_other_versions(world: &World) {
+    let older = json!([
+        {"op": "remove", "path": "/metadata/annotations/gitward.dev~1version"},
+        {"op": "remove", "path": "/spec/versions/0/additionalPrinterColumns"},
+    ]);
+    let newer = json!([{"op": "replace", "path": "/metadata/annotations/gitward.dev~1version", "value": "99.0.0"},
+        {"op": "remove", "path": "/spec/versions/0/additionalPrinterColumns"}]);
+    for (name, patch) in [(DEFINITION, older), ("customresourcedefinition/blockedchanges.gitward.dev", newer)] {
+        world.cluster.kubectl("admin", &["patch", name, "--type=json", "-p", &patch.to_string()]).ok();
+    }
+}
+
+fn definitions_are_brought_up_to_date(world: &World) {
+    let columns = |name: &str| world.field(name, "", "/spec/versions/0/additionalPrinterColumns");
+    eventually("the older one is as this version needs it", PATIENCE, || {
+        if columns(DEFINITION).is_array() { Ok(()) } else { Err(world.gitward.reconciler_log()) }
+    });
+    let version = world.field(DEFINITION, "", "/metadata/annotations/gitward.dev~1version");
+    assert_eq!(version, env!("CARGO_PKG_VERSION"));
+    eventually("the newer one was looked at", PATIENCE, || {
+        let log = world.gitward.reconciler_log();
+        if log.contains("left a CustomResourceDefinition") { Ok(()) } else { Err(log) }
+    });
+    assert_eq!(columns("customresourcedefinition/blockedchanges.gitward.dev"), Value::Null);
+}
