@@ -11,6 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
 
@@ -39,12 +40,16 @@ impl Readiness {
 ///
 /// # Errors
 /// Where the address cannot be listened on.
-pub async fn serve(listen: SocketAddr, readiness: Readiness, registry: Registry) -> std::io::Result<()> {
+pub async fn serve(listen: SocketAddr, readiness: Readiness, mut registry: Registry) -> std::io::Result<()> {
+    let is_ready: Gauge = Gauge::default();
+    registry.register("gitward_ready", "Whether the process is ready to do its work (1) or not (0)", is_ready.clone());
     let registry = Arc::new(registry);
+    let told = readiness.clone();
     let ready = move || async move {
         if readiness.get() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready yet\n") }
     };
     let metrics = move || async move {
+        is_ready.set(i64::from(told.get()));
         let mut text = String::new();
         match encode(&mut text, &registry) {
             Ok(()) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0")], text).into_response(),

@@ -25,13 +25,50 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
+{{/* A process answers /healthz from its first moment on, so there is nothing that a startup probe would wait for. One that is
+slow for want of CPU is not mended by a restart: only one that hangs for a minute is ended. */}}
 {{- define "gitward.probes" -}}
 livenessProbe:
   httpGet: {path: /healthz, port: observe}
   periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
 readinessProbe:
   httpGet: {path: /readyz, port: observe}
   periodSeconds: 5
+  timeoutSeconds: 3
+  failureThreshold: 2
+{{- end }}
+
+{{/* The labels and annotations of a Pod; a list of the root, the process' name and its values. */}}
+{{- define "gitward.podMetadata" -}}
+{{- $root := index . 0 -}}
+labels:
+  app.kubernetes.io/name: {{ index . 1 }}
+  {{- include "gitward.labels" $root | nindent 2 }}
+  {{- with (index . 2).podLabels }}{{ toYaml . | nindent 2 }}{{ end }}
+{{- with (index . 2).podAnnotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Where a Pod runs; the same list. */}}
+{{- define "gitward.placement" -}}
+{{- with (index . 0).Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with (index . 2).priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with (index . 2).nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with (index . 2).tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with (index . 2).affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- define "gitward.env" -}}

@@ -3,6 +3,9 @@
 #
 # Each comes from the first of: KUBEBUILDER_ASSETS, the cache, the official release (its published checksum checked), a
 # build from its Go module (checksums in go.sum). The versions are those of the go.mod files beside this script.
+#
+# KUBERNETES=1.33.13 takes another version of Kubernetes, in a folder of its own, beside the same other tools. No go.sum is
+# pinned for it: its modules are checked against the checksum database that GOSUMDB names.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -10,12 +13,14 @@ say() { printf '%4ds  %s\n' "$SECONDS" "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 version() { sed -nE "s|^require $1 v||p" "$2/go.mod"; }
 
-kubernetes=$(version k8s.io/kubernetes kubernetes)
+pinned=$(version k8s.io/kubernetes kubernetes)
+kubernetes=${KUBERNETES:-$pinned}
 etcd=$(version go.etcd.io/etcd/server/v3 etcd)
 helm=$(version helm.sh/helm/v4 helm)
 kustomize=$(version sigs.k8s.io/kustomize/kustomize/v5 kustomize)
 kwok=$(version sigs.k8s.io/kwok kwok)
 registry=$(version github.com/distribution/distribution/v3 registry)
+[[ $kubernetes =~ ^1\.[0-9]+\.[0-9]+$ ]] || die "KUBERNETES is '$kubernetes', and no version such as $pinned"
 case $(uname -m) in x86_64) arch=amd64 ;; aarch64 | arm64) arch=arm64 ;; *) die "no release for $(uname -m)" ;; esac
 dir=${GITWARD_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/gitward/tools}/kubernetes-$kubernetes-etcd-$etcd-helm-$helm-kustomize-$kustomize-kwok-$kwok
 mkdir -p "$dir"
@@ -28,6 +33,13 @@ names="kube-apiserver kube-controller-manager kubectl etcd helm kustomize kwok g
 # The folder's name says the version of most; the registry says its own.
 missing() { [ ! -x "$dir/$1" ] || { [ "$1" = registry ] && ! "$dir/$1" --version | grep -qF " v$registry"; }; }
 keep() { chmod +x "$1" && mv "$1" "$dir/$2.new" && mv "$dir/$2.new" "$dir/$2"; }
+
+if [ "$kubernetes" != "$pinned" ]; then
+  others=$(KUBERNETES='' ./get.sh)
+  for name in $names; do
+    case $name in kube*) ;; *) ln -sf "$others/$name" "$dir/$name" ;; esac
+  done
+fi
 
 for name in $names; do
   if missing $name && [ -n "${KUBEBUILDER_ASSETS:-}" ] && [ -x "$KUBEBUILDER_ASSETS/$name" ]; then
@@ -78,11 +90,24 @@ from_release() {
   esac
 }
 
+# The go.mod of the pinned version for another one: k8s.io/kubernetes names its staging modules v0.0.0.
+other_kubernetes() {
+  local mod
+  mod=$(go mod download -json "k8s.io/kubernetes@v$kubernetes" | sed -nE 's/.*"GoMod": "(.*)".*/\1/p')
+  mkdir -p "$work/kubernetes"
+  {
+    echo "module gitward.dev/tests/cluster/tools/kubernetes"
+    grep -E '^(go|godebug) ' "$mod"
+    echo "require k8s.io/kubernetes v$kubernetes"
+    sed -nE "/sample-/d; s|^\s*(k8s.io/[^ ]+) => \./staging/.*|replace \1 => \1 v0.${kubernetes#1.}|p" "$mod"
+  } >"$work/kubernetes/go.mod"
+}
+
 from_module() {
   command -v go >/dev/null || die "$1 could not be downloaded, and there is no Go to build it: install Go (https://go.dev/dl), or set KUBEBUILDER_ASSETS to a folder that holds $1"
   local stamp=k8s.io/component-base/version
   local flags="-s -w -X $stamp.gitVersion=v$kubernetes -X $stamp.gitMajor=${kubernetes%%.*} -X $stamp.gitMinor=$(echo "$kubernetes" | cut -d. -f2)"
-  local module package
+  local module package mod=readonly
   case $1 in
   etcd) module=etcd package=go.etcd.io/etcd/server/v3 ;;
   helm) module=helm package=helm.sh/helm/v4/cmd/helm ;;
@@ -93,9 +118,15 @@ from_module() {
     flags="-s -w -X github.com/distribution/distribution/v3/version.version=v$registry"
     ;;
   kwok) module=kwok package=sigs.k8s.io/kwok/cmd/kwok ;;
-  *) module=kubernetes package=k8s.io/kubernetes/cmd/$1 ;;
+  *)
+    module=kubernetes package=k8s.io/kubernetes/cmd/$1
+    if [ "$kubernetes" != "$pinned" ]; then
+      module=$work/kubernetes mod=mod
+      [ -f "$module/go.mod" ] || other_kubernetes
+    fi
+    ;;
   esac
-  (cd $module && CGO_ENABLED=0 GOFLAGS=-mod=readonly go build -trimpath -ldflags="$flags" -o "$work/$1" "$package" >&2)
+  (cd "$module" && CGO_ENABLED=0 GOFLAGS=-mod=$mod go build -trimpath -ldflags="$flags" -o "$work/$1" "$package" >&2)
 }
 
 download=yes
