@@ -1,11 +1,12 @@
 # make demo    the whole story on a real control plane
-# make test    everything that has to hold before a commit lands
+# make test    everything that has to hold before a commit lands; KUBERNETES=1.33.13 for another version of Kubernetes
+# make manifests  gitward for those who do not use Helm: dist/crds.yaml and dist/gitward.yaml; VALUES="--set logLevel=debug" for other values
 # make fuzz    random field sets and broken reviews, without an end
 # make soak    crashes at random points without an end, and a repository of 1 GiB; SOAK=20 for so many rounds, GITWARD_SEED=… again
 # make bench-guard  what a review costs, beside a webhook that does nothing; ROUNDS=10 for steadier numbers
 # make bench-reconcile  how fast drift is healed, what a first sync costs beside bare applies, what a restart writes; some ten minutes
 
-.PHONY: demo test tools crds lint fuzz soak bench-guard bench-reconcile
+.PHONY: demo test tools crds manifests lint fuzz soak bench-guard bench-reconcile
 
 demo: tools
 	cargo build --quiet --bin gitward
@@ -25,6 +26,15 @@ lint: tools
 # The CRDs of the chart, from the types in src/api.
 crds:
 	cargo run --quiet -- crds > charts/gitward/crds/gitward.yaml
+
+# The namespace and the definitions stay when gitward goes, so they are a file of their own.
+DIST ?= dist
+VALUES ?=
+manifests: tools
+	mkdir -p $(DIST)
+	printf 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: gitward-system\n  labels: {pod-security.kubernetes.io/enforce: restricted}\n' > $(DIST)/crds.yaml
+	cat charts/gitward/crds/gitward.yaml >> $(DIST)/crds.yaml
+	"$$(tests/cluster/tools/get.sh 2>/dev/null)/helm" template gitward charts/gitward -n gitward-system $(VALUES) > $(DIST)/gitward.yaml
 
 # The same properties that `make test` tries a fixed number of inputs with, until somebody stops it.
 fuzz:

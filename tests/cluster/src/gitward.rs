@@ -56,14 +56,24 @@ impl<'a> Gitward<'a> {
     /// # Panics
     /// Where a step fails.
     pub fn install_with(cluster: &'a ControlPlane, binary: &Path, values: &[&str]) -> Gitward<'a> {
+        Gitward::install_by(cluster, binary, |ports| {
+            let chart = workspace().join("charts/gitward").display().to_string();
+            let mut args = vec!["install", "gitward", &chart, "-n", NAMESPACE, "--create-namespace"];
+            args.extend(ports.iter().map(String::as_str));
+            args.extend(values.iter().flat_map(|value| ["--set", value]));
+            cluster.helm(&args).ok();
+        })
+    }
+
+    /// Lets somebody install it, given the values that this place needs as arguments of helm, and starts both processes; waits
+    /// until both are ready.
+    ///
+    /// # Panics
+    /// Where a step fails.
+    pub fn install_by(cluster: &'a ControlPlane, binary: &Path, install: impl FnOnce(&[String])) -> Gitward<'a> {
         let [guard, guard_observe, reconciler_observe] = free_ports();
         let ports = Ports { guard, guard_observe, reconciler_observe };
-        let chart = workspace().join("charts/gitward").display().to_string();
-        let mut args = vec!["install".to_owned(), "gitward".to_owned(), chart];
-        args.extend(["-n", NAMESPACE, "--create-namespace"].map(str::to_owned));
-        args.extend(ports.values());
-        args.extend(values.iter().flat_map(|value| ["--set".to_owned(), (*value).to_owned()]));
-        cluster.helm(&args.iter().map(String::as_str).collect::<Vec<_>>()).ok();
+        install(&ports.values());
         let binary = binary.to_owned();
         let mut gitward = Gitward { cluster, binary, guard: None, reconciler: None, reconciler_env: Vec::new(), ports };
         gitward.start_reconciler();
@@ -84,6 +94,11 @@ impl<'a> Gitward<'a> {
     /// The metrics of the reconciler.
     pub fn reconciler_metrics(&self) -> String {
         ask(self.ports.reconciler_observe, "/metrics").unwrap_or_default()
+    }
+
+    /// The metrics of the guard.
+    pub fn guard_metrics(&self) -> String {
+        ask(self.ports.guard_observe, "/metrics").unwrap_or_default()
     }
 
     /// Runs a command of gitward as a user.

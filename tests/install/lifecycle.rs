@@ -1,0 +1,58 @@
+//! From the first install to a second one: the workloads that git declares stay the same objects all the time.
+
+use gitward_test_cluster::Gitward;
+
+use crate::shop::{SYSTEM, Shop, binary, chart, previous_chart, release};
+
+#[test]
+fn what_git_declares_survives_upgrades_rollbacks_and_a_new_install() {
+    let mut shop = Shop::open(&previous_chart(), &[]);
+    shop.assert_guarded("installed in the version before");
+
+    shop.helm("upgrade", &chart(), &[]).ok();
+    // Until the new processes are there, the old ones serve on.
+    shop.assert_guarded("upgraded, with the processes of the version before");
+    shop.roll_out();
+    shop.assert_guarded("upgraded");
+
+    let before = pod_templates(&shop);
+    shop.helm("upgrade", &chart(), &[]).ok();
+    assert_eq!(pod_templates(&shop), before, "an upgrade that changes nothing restarts nothing");
+    shop.assert_guarded("upgraded once more");
+
+    for (revision, version) in [("1", "0.1.0"), ("3", env!("CARGO_PKG_VERSION"))] {
+        shop.cluster.helm(&["rollback", "gitward", revision, "-n", SYSTEM]).ok();
+        let guard = shop.cluster.get(&["deployment/gitward-guard", "-n", SYSTEM]).unwrap();
+        assert_eq!(guard["metadata"]["labels"]["app.kubernetes.io/version"], version);
+        shop.roll_out();
+        shop.assert_guarded(&format!("rolled back to {version}"));
+    }
+
+    // With everything alive, and the GitSync there: the reconciler puts back what it sees removed, and that goes too.
+    shop.cluster.helm(&["uninstall", "gitward", "-n", SYSTEM]).ok();
+    shop.gitward.stop_reconciler();
+    shop.gitward.stop_guard();
+    shop.assert_unlocked("uninstalled");
+
+    adopted_again(shop);
+}
+
+/// The GitSync is still there: a new gitward goes on with it, and creates nothing anew. Its Pods keep to the strictest Pod
+/// Security.
+fn adopted_again(mut shop: Shop) {
+    let restricted = ["label", "namespace", SYSTEM, "pod-security.kubernetes.io/enforce=restricted"];
+    shop.cluster.kubectl("admin", &restricted).ok();
+    shop.scale("dev", 7).ok();
+    let cluster = shop.cluster;
+    shop.gitward = Gitward::install_by(cluster, binary(), |ports| {
+        cluster.helm(&release("install", &chart(), ports)).ok();
+    });
+    shop.assert_guarded("installed again");
+}
+
+/// How often each Deployment of gitward was changed.
+fn pod_templates(shop: &Shop) -> Vec<String> {
+    ["deployment/gitward-guard", "deployment/gitward-reconciler"]
+        .map(|name| shop.cluster.get(&[name, "-n", SYSTEM]).unwrap()["spec"]["template"].to_string())
+        .into()
+}
