@@ -1,12 +1,13 @@
 # make demo    the whole story on a real control plane
 # make test    everything that has to hold before a commit lands; KUBERNETES=1.33.13 for another version of Kubernetes
 # make manifests  gitward for those who do not use Helm: dist/crds.yaml and dist/gitward.yaml; VALUES="--set logLevel=debug" for other values
+# make audit   what gitward is built from: licences, duplicates, sources, known vulnerabilities where their list can be reached
 # make fuzz    random field sets and broken reviews, without an end
 # make soak    crashes at random points without an end, and a repository of 1 GiB; SOAK=20 for so many rounds, GITWARD_SEED=… again
 # make bench-guard  what a review costs, beside a webhook that does nothing; ROUNDS=10 for steadier numbers
 # make bench-reconcile  how fast drift is healed, what a first sync costs beside bare applies, what a restart writes; some ten minutes
 
-.PHONY: demo test tools crds manifests lint fuzz soak bench-guard bench-reconcile
+.PHONY: demo test tools crds manifests lint audit fuzz soak bench-guard bench-reconcile
 
 demo: tools
 	cargo build --quiet --bin gitward
@@ -22,6 +23,9 @@ lint: tools
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	"$$(tests/cluster/tools/get.sh 2>/dev/null)/helm" lint --strict --quiet charts/gitward
+
+audit:
+	@ci/supply-chain.sh
 
 # The CRDs of the chart, from the types in src/api.
 crds:
