@@ -3,9 +3,9 @@
 
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::Value;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{HELM, ProtectError};
 use crate::kubernetes::has_all;
@@ -24,13 +24,22 @@ pub(super) async fn keep(client: &Client, copies: Vec<Value>, owners: &Value) ->
         copy["metadata"]["ownerReferences"] = owners.clone();
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
         let live = api.get_opt(&name).await?;
-        if live.as_ref().is_some_and(|live| has_all(live, HELM, &copy)) {
+        // An apply leaves what others add: an exception in the constraints, or a condition, by which nothing is refused any more.
+        let has_more = |live: &DynamicObject| live.data["spec"] != copy["spec"];
+        if live.as_ref().is_some_and(|live| has_all(live, HELM, &copy) && !has_more(live)) {
             continue;
         }
         let before = live.and_then(|live| live.metadata.generation);
         let put_back = api.patch(&name, &PatchParams::apply(HELM).force(), &Patch::Apply(&copy)).await?;
         if before != put_back.metadata.generation {
             info!(kind, name, was_missing = before.is_none(), "put an admission policy of gitward back");
+        }
+        if has_more(&put_back) {
+            warn!(kind, name, "took additions out of an admission policy of gitward");
+            let mut cleaned = put_back;
+            cleaned.data["spec"] = copy["spec"].clone();
+            let params = PostParams { field_manager: Some(HELM.to_owned()), ..PostParams::default() };
+            api.replace(&name, &params, &cleaned).await?;
         }
     }
     Ok(())

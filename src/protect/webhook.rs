@@ -1,9 +1,7 @@
 //! The webhook configuration: put back as the chart made it, with the authority of the guard's certificate. While an
 //! installer has disabled the guard, it has no webhooks.
 
-use std::collections::BTreeSet;
-
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::admissionregistration::v1::{ValidatingWebhook, ValidatingWebhookConfiguration};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -56,8 +54,8 @@ async fn remove_additions(
     Ok(())
 }
 
-/// A configuration without what others added: a webhook, or a match condition by which the guard would not be called any more. An
-/// apply leaves those, since no declared field is touched.
+/// A configuration without what others added: a webhook, a match condition, or a label of a selector by which the guard would not be
+/// called any more. An apply leaves those, since no declared field is touched.
 fn without_additions(copy: &Value, live: &ValidatingWebhookConfiguration) -> ValidatingWebhookConfiguration {
     let mut cleaned = live.clone();
     if let Some(webhooks) = &mut cleaned.webhooks {
@@ -65,10 +63,10 @@ fn without_additions(copy: &Value, live: &ValidatingWebhookConfiguration) -> Val
             let Some(declared) = webhooks_of(copy).find(|declared| declared["name"] == webhook.name.as_str()) else {
                 return false;
             };
-            let conditions = declared["matchConditions"].as_array().into_iter().flatten();
-            let named: BTreeSet<&str> = conditions.filter_map(|condition| condition["name"].as_str()).collect();
-            if let Some(conditions) = &mut webhook.match_conditions {
-                conditions.retain(|condition| named.contains(condition.name.as_str()));
+            if let Ok(declared) = serde_json::from_value::<ValidatingWebhook>(declared.clone()) {
+                let bundle = webhook.client_config.ca_bundle.take();
+                *webhook = declared;
+                webhook.client_config.ca_bundle = bundle;
             }
             true
         });

@@ -5,7 +5,7 @@ use std::sync::Once;
 use gitward_test_cluster::{Output, eventually};
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, World, sync};
+use crate::support::{PATIENCE, World, config_map, sync};
 
 /// `ops` may do everything in the cluster by RBAC, and is no installer.
 fn with_ops() -> &'static World {
@@ -87,6 +87,112 @@ fn nobody_but_an_installer_becomes_a_part_of_kubernetes() {
     );
     // Elsewhere tokens are minted as before.
     ops(&["create", "token", "default", "-n", "default"]).ok();
+}
+
+/// What makes Pods, under an account.
+fn workloads(account: &str) -> Vec<Value> {
+    let labels = json!({"app": "wear"});
+    let template = |field: &str, restart: &str| json!({"metadata": {"labels": labels}, "spec": {field: account, "restartPolicy": restart, "containers": [{"name": "x", "image": "x:1"}]}});
+    let pods = template("serviceAccountName", "Always");
+    let selector = json!({"matchLabels": labels});
+    let job = json!({"template": template("serviceAccountName", "Never")});
+    let of = |api_version: &str, kind: &str, spec: Value| json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "wear", "namespace": "kube-system"}, "spec": spec});
+    let mut revision = of("apps/v1", "ControllerRevision", Value::Null);
+    revision.as_object_mut().unwrap().remove("spec");
+    revision["revision"] = json!(1);
+    revision["data"] = json!({"spec": {"template": pods}});
+    vec![
+        of("apps/v1", "Deployment", json!({"replicas": 0, "selector": selector, "template": pods})),
+        // The older name of the field.
+        of(
+            "apps/v1",
+            "Deployment",
+            json!({"replicas": 0, "selector": selector, "template": template("serviceAccount", "Always")}),
+        ),
+        of("apps/v1", "ReplicaSet", json!({"replicas": 0, "selector": selector, "template": pods})),
+        of(
+            "apps/v1",
+            "StatefulSet",
+            json!({"replicas": 0, "serviceName": "x", "selector": selector, "template": pods}),
+        ),
+        of("apps/v1", "DaemonSet", json!({"selector": selector, "template": pods})),
+        of("v1", "ReplicationController", json!({"replicas": 0, "selector": labels, "template": pods})),
+        of("batch/v1", "Job", job.clone()),
+        of("batch/v1", "CronJob", json!({"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job}})),
+        revision,
+    ]
+}
+
+#[test]
+fn nobody_but_an_installer_has_pods_made_under_an_account_of_the_controller_manager() {
+    let world = with_ops();
+    let create = |user: &str, object: &Value| {
+        let args = ["create", "--dry-run=server", "-f", "-"];
+        world.cluster.kubectl_in(user, &args, Some(&object.to_string()))
+    };
+    let refusal = "This account is the controller manager's";
+    for object in workloads("pod-garbage-collector") {
+        refused(&create("ops", &object), refusal);
+        create("admin", &object).ok();
+    }
+    // Accounts of add-ons are called like that, too.
+    for object in workloads("load-balancer-controller") {
+        create("ops", &object).ok();
+    }
+    let mut harmless = workloads("default").swap_remove(0);
+    world.apply("ops", &harmless);
+    harmless["spec"]["template"]["spec"]["serviceAccountName"] = json!("namespace-controller");
+    refused(&world.try_apply("ops", &harmless), refusal);
+    world.cluster.kubectl("admin", &["delete", "deployment", "wear", "-n", "kube-system"]).ok();
+}
+
+#[test]
+fn the_accounts_of_the_controller_manager_are_those_that_kubernetes_binds() {
+    let world = with_ops();
+    let policy = world.cluster.get(&["validatingadmissionpolicy", "gitward-system-accounts"]).unwrap();
+    let expression = policy["spec"]["validations"][0]["expression"].as_str().unwrap();
+    let known = gitward_core::names::CONTROLLER_ACCOUNTS;
+    assert_eq!(expression.matches('\'').count(), 2 * known.len() + 2, "the same list, and an empty text: {expression}");
+    known.iter().for_each(|name| assert!(expression.contains(&format!("'{name}'")), "{name}"));
+    let mut bindings = world.cluster.get(&["clusterrolebindings,rolebindings", "-A"]).unwrap();
+    let bindings = bindings["items"].as_array_mut().unwrap();
+    bindings.retain(|b| b["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("system:controller:")));
+    assert!(bindings.len() > 30, "{}", bindings.len());
+    for subject in bindings.iter().flat_map(|binding| binding["subjects"].as_array().unwrap()) {
+        let name = subject["name"].as_str().unwrap();
+        assert!(subject["namespace"] == "kube-system" && known.contains(&name), "{subject}");
+    }
+}
+
+/// The token controller fills such a Secret for whoever may make one. Its token has no id, so it is nobody's of Kubernetes.
+#[test]
+fn a_token_kept_in_a_secret_makes_nobody_a_part_of_kubernetes() {
+    let (ns, world) = ("token-in-secret", with_ops());
+    world.namespace(ns);
+    let repo = world.git.repo(ns);
+    repo.write("settings.yaml", &config_map(ns, "settings", "green"));
+    let commit = repo.push("Settings");
+    world.follow(ns, &repo);
+    world.wait_applied(ns, &commit);
+    let metadata = json!({"name": "stolen", "namespace": "kube-system",
+        "annotations": {"kubernetes.io/service-account.name": "namespace-controller"}});
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "kubernetes.io/service-account-token"});
+    world.apply("ops", &secret);
+    let token = eventually("the token is made", PATIENCE, || {
+        let output = world.cluster.kubectl(
+            "ops",
+            &["get", "secret", "stolen", "-n", "kube-system", "-o", "go-template={{.data.token | base64decode}}"],
+        );
+        if output.status == 0 && output.stdout.starts_with("ey") { Ok(output.stdout) } else { Err(output.stderr) }
+    });
+    let file = world.cluster.dir().join("stolen.token");
+    std::fs::write(&file, token.trim()).unwrap();
+    world.cluster.kubeconfig_with_token_file("stolen", &file);
+    let whoami = world.cluster.kubectl("stolen", &["auth", "whoami", "-o", "json"]);
+    assert!(whoami.ok().contains("system:serviceaccount:kube-system:namespace-controller"), "{}", whoami.stdout);
+    let delete = world.cluster.kubectl("stolen", &["delete", "configmap", "settings", "-n", ns]);
+    refused(&delete, "is pinned to git");
+    world.cluster.kubectl("admin", &["delete", "secret", "stolen", "-n", "kube-system"]).ok();
 }
 
 #[test]
@@ -199,5 +305,40 @@ fn the_policies_are_put_back_and_have_no_mistakes() {
         let back = |kind| world.cluster.get(&[kind, "gitward-node-proxy"]).is_some();
         let both = back("validatingadmissionpolicy") && back("validatingadmissionpolicybinding");
         if both { Ok(()) } else { Err(policies().to_string()) }
+    });
+}
+
+/// Who may write policies may add to them what lets everything through. An apply alone would leave that.
+#[test]
+fn what_is_added_to_the_policies_and_the_webhooks_is_taken_out() {
+    let world = with_ops();
+    let everything =
+        json!([{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"], "scope": "*"}]);
+    let never = json!({"name": "never", "expression": "false"});
+    let elsewhere = json!({"namespaceSelector": {"matchLabels": {"no": "namespace"}}});
+    for (object, pointer, value) in [
+        ("validatingadmissionpolicy/gitward-node-proxy", "/spec/matchConstraints/excludeResourceRules", everything),
+        ("validatingadmissionpolicy/gitward-node-proxy", "/spec/matchConditions/3", never),
+        ("validatingadmissionpolicybinding/gitward-node-proxy", "/spec/matchResources", elsewhere),
+    ] {
+        let patch = json!([{"op": "add", "path": pointer, "value": value}]).to_string();
+        world.cluster.kubectl("ops", &["patch", object, "--type=json", "-p", &patch]).ok();
+        gone(world, object, pointer);
+    }
+    let webhook = "validatingwebhookconfiguration/gitward";
+    let live = world.cluster.get(&[webhook]).unwrap();
+    let entries = live["webhooks"].as_array().unwrap();
+    let index = entries.iter().position(|entry| entry["name"] == "aggregation.gitward.dev").unwrap();
+    let pointer = format!("/webhooks/{index}/objectSelector/matchLabels");
+    let patch = json!([{"op": "add", "path": pointer, "value": {"no": "object"}}]).to_string();
+    world.cluster.kubectl("admin", &["patch", webhook, "--type=json", "-p", &patch]).ok();
+    gone(world, webhook, &pointer);
+}
+
+/// Waits until an object has no such field.
+fn gone(world: &World, object: &str, pointer: &str) {
+    eventually(&format!("{object} has no {pointer}"), PATIENCE, || match world.field(object, "default", pointer) {
+        Value::Null => Ok(()),
+        live => Err(live.to_string()),
     });
 }

@@ -30,6 +30,23 @@ metadata:
     meta.helm.sh/release-namespace: {{ .root.Release.Namespace }}
 {{- end }}
 
+{{/* The accounts that the controller manager uses without any Pod. The same list as in core/src/names.rs. */}}
+{{- define "gitward.controllerAccounts" -}}
+'attachdetach-controller', 'bootstrap-signer', 'certificate-controller', 'cloud-provider',
+'clusterrole-aggregation-controller', 'cronjob-controller', 'daemon-set-controller', 'deployment-controller',
+'device-taint-eviction-controller', 'disruption-controller', 'endpoint-controller', 'endpointslice-controller',
+'endpointslicemirroring-controller', 'ephemeral-volume-controller', 'expand-controller', 'generic-garbage-collector',
+'horizontal-pod-autoscaler', 'job-controller', 'kube-apiserver-serving-clustertrustbundle-publisher',
+'legacy-service-account-token-cleaner', 'namespace-controller', 'node-controller', 'persistent-volume-binder',
+'pod-garbage-collector', 'podcertificaterequestcleaner', 'podgroup-protection-controller',
+'pv-protection-controller', 'pvc-protection-controller', 'replicaset-controller', 'replication-controller',
+'resource-claim-controller', 'resourcepoolstatusrequest-controller', 'resourcequota-controller',
+'root-ca-cert-publisher', 'route-controller', 'selinux-warning-controller', 'service-account-controller',
+'service-cidrs-controller', 'service-controller', 'statefulset-controller', 'storage-version-garbage-collector',
+'storage-version-migrator-controller', 'token-cleaner', 'ttl-after-finished-controller', 'ttl-controller',
+'validatingadmissionpolicy-status-controller', 'volumeattributesclass-protection-controller'
+{{- end }}
+
 {{- define "gitward.protection.binding" -}}
 ---
 apiVersion: admissionregistration.k8s.io/v1
@@ -102,7 +119,8 @@ spec:
     - expression: "false"
       reason: Forbidden
       message: {{ printf "The bearer of a token of kube-system would be taken for a part of Kubernetes, which may do more than people. %s" $ask | quote }}
-# So does a Pod under an account that the controller manager uses without any Pod.
+# So does a Pod under an account that the controller manager uses without any Pod. Pods are made by controllers, which are asked for
+# nothing: so it is refused where a person says what they make. A StatefulSet's Pods also come from its ControllerRevisions.
 {{ include "gitward.protection.binding" (dict "root" . "name" "gitward-system-accounts") }}
 spec:
   failurePolicy: Fail
@@ -114,14 +132,28 @@ spec:
     resourceRules:
       - apiGroups: [""]
         apiVersions: ["*"]
-        operations: [CREATE]
-        resources: [pods]
+        operations: [CREATE, UPDATE]
+        resources: [pods, replicationcontrollers]
+        scope: Namespaced
+      - apiGroups: [apps]
+        apiVersions: ["*"]
+        operations: [CREATE, UPDATE]
+        resources: [controllerrevisions, daemonsets, deployments, replicasets, statefulsets]
+        scope: Namespaced
+      - apiGroups: [batch]
+        apiVersions: ["*"]
+        operations: [CREATE, UPDATE]
+        resources: [cronjobs, jobs]
         scope: Namespaced
   matchConditions:
     {{- include "gitward.protection.callers" . | nindent 4 }}
     {{- include "gitward.protection.installers" . | nindent 4 }}
+  variables:
+    # dyn: each kind has one of them, and the API server would warn of the others.
+    - name: accounts
+      expression: "[dyn(object).?spec.?serviceAccountName, dyn(object).?spec.?template.?spec.?serviceAccountName, dyn(object).?spec.?jobTemplate.?spec.?template.?spec.?serviceAccountName, dyn(object).?data.?spec.?template.?spec.?serviceAccountName]"
   validations:
-    - expression: "!has(object.spec.serviceAccountName) || !(object.spec.serviceAccountName.endsWith('-controller') || object.spec.serviceAccountName in ['generic-garbage-collector', 'horizontal-pod-autoscaler'])"
+    - expression: {{ printf "!variables.accounts.exists(a, a.orValue('') in [%s])" (include "gitward.controllerAccounts" . | replace "\n" " ") | quote }}
       reason: Forbidden
       message: {{ printf "This account is the controller manager's: a Pod under it would be taken for a part of Kubernetes. %s" $ask | quote }}
 # A command run through a kubelet is seen by no webhook of Pods.

@@ -24,8 +24,6 @@ const QUESTIONS: [&str; 2] = ["authentication.k8s.io", "authorization.k8s.io"];
 /// Marks with a meaning that git does not give; the others are set over what a file says.
 const MARKS: [&str; 4] =
     [names::EXCLUSIVE, "gitward.dev/disabled", "gitward.dev/disabled-at", "gitward.dev/disabled-by"];
-/// How the controller manager's accounts are called (`kubectl get sa -n kube-system`).
-const CONTROLLERS: [&str; 3] = ["-controller", "generic-garbage-collector", "horizontal-pod-autoscaler"];
 
 /// Why nobody but gitward's own GitSyncs may declare this object. `own` is gitward's namespace.
 pub fn never(target: &Target<'_>, object: &Value, own: &str) -> Option<String> {
@@ -73,7 +71,7 @@ fn content(target: &Target<'_>, object: &Value) -> Option<String> {
     if let Some(mark) = keys("labels").chain(keys("annotations")).find(is_mark) {
         return Some(format!("only gitward sets {mark}: leave it out"));
     }
-    // What stands around the guard is reported, unless it says that it is gitward's own.
+    // Whoever lists what gitward is made of would take it for a part.
     if !target.namespaced && metadata["labels"]["app.kubernetes.io/part-of"] == "gitward" {
         return Some("it is no part of gitward: leave the label app.kubernetes.io/part-of out".to_owned());
     }
@@ -96,7 +94,7 @@ fn wears_controller(value: &Value) -> bool {
         Value::Object(fields) => fields.iter().any(|(key, value)| {
             let is_account = ["serviceAccountName", "serviceAccount"].contains(&key.as_str());
             let name = value.as_str().unwrap_or_default();
-            (is_account && CONTROLLERS.iter().any(|controller| name.ends_with(controller))) || wears_controller(value)
+            (is_account && names::CONTROLLER_ACCOUNTS.contains(&name)) || wears_controller(value)
         }),
         Value::Array(items) => items.iter().any(wears_controller),
         _ => false,

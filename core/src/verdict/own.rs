@@ -10,8 +10,13 @@ use crate::names;
 
 /// Annotation of the webhook configuration: the reason for which an installer has disabled the guard.
 const DISABLED: &str = "gitward.dev/disabled";
-/// Accounts of the controller manager whose pods would be taken for controllers (`kubectl get sa -n kube-system`).
-const CONTROLLERS: [&str; 3] = ["-controller", "generic-garbage-collector", "horizontal-pod-autoscaler"];
+/// Where an account stands in a Pod, in what makes Pods, and in the ControllerRevision of what makes Pods.
+const ACCOUNTS: [&[&str]; 4] = [
+    &["spec", "serviceAccountName"],
+    &["spec", "template", "spec", "serviceAccountName"],
+    &["spec", "jobTemplate", "spec", "template", "spec", "serviceAccountName"],
+    &["data", "spec", "template", "spec", "serviceAccountName"],
+];
 /// What may be read of a node through the API server: exactly these, since a path may be written in many ways.
 const READ_ONLY: [&str; 9] = [
     "metrics",
@@ -58,7 +63,7 @@ impl<'a> Case<'a> {
             ("", "serviceaccounts") if request.sub_resource == "token" && request.namespace == "kube-system" => true,
             ("", "serviceaccounts") if request.sub_resource == "token" => self.is_token_of_a_known_account(),
             ("", "nodes") => request.sub_resource == "proxy" && !self.reads_node(),
-            ("", "pods") if request.namespace == "kube-system" => self.wears_controller(),
+            ("" | "apps" | "batch", _) if request.namespace == "kube-system" => self.wears_controller(),
             (names::GROUP, "guardpolicies" | "blockedchanges") => true,
             ("apiextensions.k8s.io", "customresourcedefinitions") => {
                 request.operation != Operation::Create && request.name.ends_with(&format!(".{}", names::GROUP))
@@ -91,14 +96,14 @@ impl<'a> Case<'a> {
         READ_ONLY.contains(&path.trim_matches('/'))
     }
 
-    /// Whether a Pod in kube-system gets an account that only the controller manager uses, without a Pod.
+    /// Whether a Pod in kube-system, or what makes Pods there, has an account that only the controller manager uses, without a Pod.
     fn wears_controller(&self) -> bool {
-        if self.request.operation != Operation::Create || !self.request.sub_resource.is_empty() {
+        if !self.request.sub_resource.is_empty() {
             return false;
         }
-        let Some(pod) = &self.request.object else { return false };
-        let account = pod.at(&["spec", "serviceAccountName"]).and_then(|name| name.as_str()).unwrap_or_default();
-        CONTROLLERS.iter().any(|controller| account.ends_with(controller))
+        let Some(object) = &self.request.object else { return false };
+        let account = |path: &&[&str]| object.at(path).and_then(|name| name.as_str());
+        ACCOUNTS.iter().filter_map(account).any(|account| names::CONTROLLER_ACCOUNTS.contains(&&*account))
     }
 
     /// Whether gitward's webhook configuration would be deleted or changed, and no installer has disabled it before.
