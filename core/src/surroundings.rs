@@ -5,24 +5,59 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::names;
+
 /// The kinds that git declares, as API group and plural.
 pub type PinnedKinds = BTreeSet<(String, String)>;
 
+/// Objects, as kind and name.
+pub type Named = BTreeSet<(String, String)>;
+
+/// What decides whether an object can do something to what git declares.
+#[derive(Clone, Debug)]
+pub struct Around<'a> {
+    /// The kinds that git declares. gitward's own count always: who changes a GuardPolicy on its way changes what is refused.
+    pub pinned: &'a PinnedKinds,
+    /// The names of the admission policies that have a binding.
+    pub bound: &'a BTreeSet<String>,
+    /// What gitward puts back as the chart made it. By name alone, since a label is whose it is who sets it.
+    pub own: &'a Named,
+    /// gitward's own namespace.
+    pub namespace: &'a str,
+}
+
 /// The precedence of Kubernetes' own FlowSchema for service accounts (`service-accounts`): one before it is asked first.
 const OF_SERVICE_ACCOUNTS: i64 = 9000;
+/// The FlowSchemas that the API server makes, and keeps as they are where they say so (Kubernetes documentation, "API Priority
+/// and Fairness", default configuration).
+const OF_KUBERNETES: [&str; 13] = [
+    "catch-all",
+    "endpoint-controller",
+    "exempt",
+    "global-default",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kube-system-service-accounts",
+    "probes",
+    "service-accounts",
+    "system-leader-election",
+    "system-node-high",
+    "system-nodes",
+    "workload-leader-election",
+];
+/// The FlowSchemas of the chart, with the priority levels to which they lead. Nobody puts them back, so an altered one counts.
+const OF_THE_CHART: [(&str, &str); 2] = [("gitward", "workload-high"), ("gitward-leader-election", "leader-election")];
+const OWN_KINDS: [&str; 3] = ["blockedchanges", "gitsyncs", "guardpolicies"];
 
-/// What an object of the kind `kind` can do to what git declares; `None` where it can do nothing. `bound` are the names of
-/// the admission policies that have a binding, `namespace` is gitward's own.
-pub fn finding(
-    kind: &str,
-    object: &Value,
-    pinned: &PinnedKinds,
-    bound: &BTreeSet<String>,
-    namespace: &str,
-) -> Option<String> {
-    if is_own(object) {
+/// What an object of the kind `kind` can do to what git declares; `None` where it can do nothing.
+pub fn finding(kind: &str, object: &Value, around: &Around<'_>) -> Option<String> {
+    let name = object["metadata"]["name"].as_str()?;
+    if around.own.contains(&(kind.to_owned(), name.to_owned())) {
         return None;
     }
+    let mut pinned = around.pinned.clone();
+    pinned.extend(OWN_KINDS.map(|plural| (names::GROUP.to_owned(), plural.to_owned())));
+    let pinned = &pinned;
     match kind {
         "MutatingWebhookConfiguration" => {
             let touched = touched(webhooks(object).flat_map(rules), pinned)?;
@@ -34,14 +69,14 @@ pub fn finding(
             Some(format!("it can keep the reconciler from applying and healing {touched}"))
         }
         "MutatingAdmissionPolicy" | "ValidatingAdmissionPolicy" => {
-            bound.contains(object["metadata"]["name"].as_str()?).then_some(())?;
+            around.bound.contains(name).then_some(())?;
             let touched = touched(items(&object["spec"]["matchConstraints"]["resourceRules"]), pinned)?;
             Some(match kind {
                 "MutatingAdmissionPolicy" => format!("it can change {touched} while the reconciler applies them"),
                 _ => format!("it can keep the reconciler from applying and healing {touched}"),
             })
         }
-        "FlowSchema" => flow_schema(object, namespace),
+        "FlowSchema" => flow_schema(name, object, around.namespace),
         "APIService" => {
             let group = object["spec"]["group"].as_str()?;
             let served_elsewhere = object["spec"]["service"].is_object();
@@ -50,14 +85,6 @@ pub fn finding(
         }
         _ => None,
     }
-}
-
-/// What the chart made, or the API server by itself.
-fn is_own(object: &Value) -> bool {
-    let metadata = &object["metadata"];
-    metadata["labels"]["app.kubernetes.io/part-of"] == "gitward"
-        || metadata["annotations"]["apf.kubernetes.io/autoupdate-spec"] == "true"
-        || metadata["labels"]["kube-aggregator.kubernetes.io/automanaged"].is_string()
 }
 
 fn items(list: &Value) -> impl Iterator<Item = &Value> {
@@ -96,8 +123,13 @@ fn touched<'a>(rules: impl Iterator<Item = &'a Value>, pinned: &PinnedKinds) -> 
 }
 
 /// A FlowSchema that takes requests of gitward's accounts before Kubernetes' own for service accounts.
-fn flow_schema(object: &Value, namespace: &str) -> Option<String> {
+fn flow_schema(name: &str, object: &Value, namespace: &str) -> Option<String> {
     let spec = &object["spec"];
+    let kept = object["metadata"]["annotations"]["apf.kubernetes.io/autoupdate-spec"] == "true";
+    let level = spec["priorityLevelConfiguration"]["name"].as_str().unwrap_or_default();
+    if (kept && OF_KUBERNETES.contains(&name)) || OF_THE_CHART.contains(&(name, level)) {
+        return None;
+    }
     let precedence = spec["matchingPrecedence"].as_i64().unwrap_or(1000);
     let accounts = ["gitward-reconciler", "gitward-guard"];
     let is_ours = |subject: &Value| match subject["kind"].as_str() {
@@ -130,7 +162,9 @@ mod tests {
     fn found(kind: &str, object: Value) -> Option<String> {
         let pinned =
             [("apps".to_owned(), "deployments".to_owned()), ("example.com".to_owned(), "widgets".to_owned())].into();
-        finding(kind, &object, &pinned, &["bound".to_owned()].into(), "gitward-system")
+        let own = [("ValidatingAdmissionPolicy".to_owned(), "gitward-namespace".to_owned())].into();
+        let bound = ["bound", "gitward-namespace", "gitward-mine"].map(str::to_owned).into();
+        finding(kind, &object, &Around { pinned: &pinned, bound: &bound, own: &own, namespace: "gitward-system" })
     }
 
     fn configuration(group: &str, policy: &str) -> Value {
@@ -159,9 +193,23 @@ mod tests {
         assert!(found("MutatingAdmissionPolicy", policy("bound")).is_some());
         assert!(found("ValidatingAdmissionPolicy", policy("bound")).is_some());
         assert_eq!(found("MutatingAdmissionPolicy", policy("unbound")), None);
-        let mut own = policy("bound");
-        own["metadata"]["labels"]["app.kubernetes.io/part-of"] = json!("gitward");
-        assert_eq!(found("ValidatingAdmissionPolicy", own), None);
+        assert_eq!(found("ValidatingAdmissionPolicy", policy("gitward-namespace")), None);
+        // Neither a label nor a name that sounds like it makes an object gitward's own.
+        let mut forged = policy("gitward-mine");
+        forged["metadata"]["labels"]["app.kubernetes.io/part-of"] = json!("gitward");
+        assert!(found("ValidatingAdmissionPolicy", forged).is_some());
+        assert!(found("MutatingAdmissionPolicy", policy("gitward-namespace")).is_some());
+    }
+
+    #[test]
+    fn what_changes_gitwards_own_kinds_counts_though_git_declares_none() {
+        assert!(
+            found("MutatingWebhookConfiguration", configuration("gitward.dev", "Ignore"))
+                .unwrap()
+                .contains("guardpolicies")
+        );
+        let service = json!({"metadata": {"name": "v1alpha1.gitward.dev"}, "spec": {"group": "gitward.dev", "service": {"name": "a"}}});
+        assert!(found("APIService", service).is_some());
     }
 
     #[test]
@@ -173,6 +221,16 @@ mod tests {
         assert!(found("FlowSchema", schema(500, "system:serviceaccounts:gitward-system")).is_some());
         assert_eq!(found("FlowSchema", schema(9500, "system:authenticated")), None);
         assert_eq!(found("FlowSchema", schema(500, "developers")), None);
+        let named = |name: &str, level: &str| {
+            let mut schema = schema(500, "system:authenticated");
+            schema["metadata"] = json!({"name": name, "annotations": {"apf.kubernetes.io/autoupdate-spec": "true"}});
+            schema["spec"]["priorityLevelConfiguration"] = json!({"name": level});
+            found("FlowSchema", schema)
+        };
+        assert_eq!(named("probes", "exempt"), None, "the API server keeps it");
+        assert!(named("mine", "exempt").is_some(), "an annotation is whose it is who sets it");
+        assert_eq!(named("gitward", "workload-high"), None);
+        assert!(named("gitward", "catch-all").is_some(), "it was made slow");
     }
 
     #[test]
@@ -181,6 +239,9 @@ mod tests {
             |group: &str| json!({"metadata": {"name": "x"}, "spec": {"group": group, "service": {"name": "a"}}});
         assert!(found("APIService", service("example.com")).is_some());
         assert_eq!(found("APIService", service("other.com")), None);
-        assert_eq!(found("APIService", json!({"metadata": {}, "spec": {"group": "example.com"}})), None);
+        assert_eq!(
+            found("APIService", json!({"metadata": {"name": "v1.example.com"}, "spec": {"group": "example.com"}})),
+            None
+        );
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use gitward_core::plan::ObjectKey;
+use gitward_core::surroundings::Named;
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
@@ -57,8 +58,9 @@ pub struct Protect {
     pub renewal: Renewal,
 }
 
+/// Why something is not as it has to be.
 #[derive(Debug, Error)]
-enum ProtectError {
+pub(crate) enum ProtectError {
     #[error("ConfigMap {0} has no {1}: `helm upgrade` makes it again")]
     NoCopy(String, &'static str),
     #[error("the ClusterRole {OWNER} is missing: gitward is being uninstalled, or `helm upgrade` makes it again")]
@@ -87,6 +89,14 @@ pub fn keeps(object: &ObjectKey) -> bool {
             "ValidatingAdmissionPolicy" | "ValidatingAdmissionPolicyBinding" => name.starts_with("gitward-"),
             _ => false,
         }
+}
+
+/// The objects that are put back, as kind and name.
+pub(crate) async fn own(client: &Client, namespace: &str, copy: &str) -> Result<Named, ProtectError> {
+    let copies = Copies::read(client, namespace, copy).await?;
+    let text = |object: &Value, pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let objects = std::iter::once(copies.webhook()?).chain(copies.protection()?);
+    Ok(objects.map(|object| (text(&object, "/kind"), text(&object, "/metadata/name"))).collect())
 }
 
 /// Keeps everything for as long as it is polled: at the start, whenever one of the objects changes, and every hour.
@@ -137,7 +147,7 @@ async fn changed<K>(event: Result<watcher::Event<K>, watcher::Error>) -> Option<
 async fn ensure(client: &Client, protect: &Protect) -> Result<(), ProtectError> {
     let secrets = Api::namespaced(client.clone(), &protect.namespace);
     let trusted = certs::ensure_authority(&secrets, &protect.renewal, Timestamp::now()).await?;
-    let copies = Copies::read(client, protect).await?;
+    let copies = Copies::read(client, &protect.namespace, &protect.copy).await?;
     webhook::keep(client, &copies.webhook()?, &copies.owners, &trusted.bundle).await?;
     policies::keep(client, copies.protection()?, &copies.owners).await?;
     Ok(certs::ensure_certificate(&secrets, &protect.renewal, &trusted, Timestamp::now()).await?)
@@ -152,16 +162,16 @@ struct Copies {
 }
 
 impl Copies {
-    async fn read(client: &Client, protect: &Protect) -> Result<Copies, ProtectError> {
-        let copies: Api<ConfigMap> = Api::namespaced(client.clone(), &protect.namespace);
-        let data = copies.get_opt(&protect.copy).await?.and_then(|copy| copy.data).unwrap_or_default();
+    async fn read(client: &Client, namespace: &str, name: &str) -> Result<Copies, ProtectError> {
+        let copies: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+        let data = copies.get_opt(name).await?.and_then(|copy| copy.data).unwrap_or_default();
         // With the first write: between two of them Helm may take our rights away, and nobody would ever remove it.
         let roles: Api<ClusterRole> = Api::all(client.clone());
         let uid = roles.get_metadata_opt(OWNER).await?.and_then(|role| role.metadata.uid);
         let uid = uid.ok_or(ProtectError::NoOwner)?;
         let owners =
             json!([{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "name": OWNER, "uid": uid}]);
-        Ok(Copies { name: protect.copy.clone(), data, owners })
+        Ok(Copies { name: name.to_owned(), data, owners })
     }
 
     fn text(&self, key: &'static str) -> Result<&str, ProtectError> {

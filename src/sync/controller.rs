@@ -170,7 +170,7 @@ struct Reconciler {
 impl Reconciler {
     fn new(client: Client, config: &ReconcileConfig, registry: &mut Registry) -> Reconciler {
         let strays = Strays::new(client.clone(), registry, &config.namespace);
-        let surroundings = Surroundings::new(registry);
+        let surroundings = Surroundings::new(registry, &config.webhook_copy);
         let (programs, cache) = (config.programs.clone(), config.cache.clone());
         let (context, told) = Context::new(client.clone(), &config.namespace, programs, cache, registry);
         Reconciler { client, strays, surroundings, context, told }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use gitward_core::surroundings::{PinnedKinds, finding};
+use gitward_core::surroundings::{Around, PinnedKinds, finding};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use kube::core::PartialObjectMeta;
@@ -21,7 +21,8 @@ use serde_json::Value;
 use tracing::warn;
 
 use super::controller::Context;
-use crate::kubernetes::{MANAGER, describe, is_status};
+use crate::kubernetes::{MANAGER, is_status};
+use crate::protect::{self, ProtectError};
 
 /// What is looked at: group, version, kind, plural.
 const WATCHED: [(&str, &str, &str, &str); 6] = [
@@ -49,20 +50,22 @@ struct KindLabel {
 
 /// Reports for as long as it is polled.
 pub(super) struct Surroundings {
+    /// The ConfigMap with the copies of what is gitward's own.
+    copy: String,
     gauges: Family<KindLabel, Gauge>,
     /// What was reported, by kind and name.
     reported: BTreeMap<(&'static str, String), String>,
 }
 
 impl Surroundings {
-    pub(super) fn new(registry: &mut Registry) -> Surroundings {
+    pub(super) fn new(registry: &mut Registry, copy: &str) -> Surroundings {
         let gauges = Family::<KindLabel, Gauge>::default();
         for (_, _, kind, _) in WATCHED {
             gauges.get_or_create(&KindLabel { kind }).set(0);
         }
         let help = "Objects that no webhook sees and that touch what git declares, by kind";
         registry.register("gitward_ways_around", help, gauges.clone());
-        Surroundings { gauges, reported: BTreeMap::new() }
+        Surroundings { copy: copy.to_owned(), gauges, reported: BTreeMap::new() }
     }
 
     pub(super) async fn report(mut self, ctx: Arc<Context>) {
@@ -71,9 +74,9 @@ impl Surroundings {
         let mut changes =
             futures::stream::select_all(WATCHED.iter().chain(&BINDINGS).map(|of| changes(&ctx.client, *of).boxed()));
         loop {
-            match look(&ctx).await {
+            match look(&ctx, &self.copy).await {
                 Ok(found) => self.tell(found, &recorder).await,
-                Err(error) => warn!(error = describe(&error), "what stands around the guard cannot be looked at"),
+                Err(error) => warn!(%error, "what stands around the guard cannot be looked at"),
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
@@ -132,19 +135,21 @@ fn changes(
     })
 }
 
-async fn look(ctx: &Context) -> Result<BTreeMap<(&'static str, String), String>, kube::Error> {
+async fn look(ctx: &Context, copy: &str) -> Result<BTreeMap<(&'static str, String), String>, ProtectError> {
     let pinned = pinned_kinds(ctx).await;
+    let own = protect::own(&ctx.client, &ctx.namespace, copy).await?;
     let mut bound = BTreeSet::new();
     for of in BINDINGS {
         let bindings = list(&ctx.client, of).await?;
         bound.extend(bindings.iter().filter_map(|b| Some(b.data.pointer("/spec/policyName")?.as_str()?.to_owned())));
     }
+    let around = Around { pinned: &pinned, bound: &bound, own: &own, namespace: &ctx.namespace };
     let mut found = BTreeMap::new();
     for of in WATCHED {
         for object in list(&ctx.client, of).await? {
             let name = object.name_any();
             let object: Value = serde_json::to_value(&object).unwrap_or_default();
-            if let Some(what) = finding(of.2, &object, &pinned, &bound, &ctx.namespace) {
+            if let Some(what) = finding(of.2, &object, &around) {
                 found.insert((of.2, name), what);
             }
         }
