@@ -70,7 +70,7 @@ pub(super) async fn render(
     let mut args = vec!["template".to_owned(), release.clone(), chart.display().to_string()];
     args.extend(["--namespace", &instructions.namespace, "--include-crds", "--skip-tests"].map(str::to_owned));
     for file in values(checkout, &folder, instructions)? {
-        args.extend(["--values".to_owned(), file]);
+        args.extend(["--values".to_owned(), quoted(&file)]);
     }
     if !cluster.version.is_empty() {
         args.extend(["--kube-version".to_owned(), cluster.version.clone()]);
@@ -99,6 +99,12 @@ fn values(checkout: &Checkout, folder: &Path, instructions: &Instructions) -> Re
         files.push(path.display().to_string());
     }
     Ok(files)
+}
+
+/// One path for Helm, which reads a list of them, as a line of CSV: a comma in the name of a file would begin a second path, which
+/// could be any file of the reconciler's disk.
+fn quoted(path: &str) -> String {
+    format!("\"{}\"", path.replace('"', "\"\""))
 }
 
 fn objects(output: Vec<u8>, instructions: &Instructions) -> Result<Vec<Declared>, RenderError> {

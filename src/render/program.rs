@@ -109,3 +109,24 @@ fn complaint(said: &[u8], status: &str, home: &Path) -> String {
         None => lines.join(" ").trim_start_matches("Error: ").chars().take(2000).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_sees_nothing_of_our_environment() {
+        let names = async |network| {
+            let run =
+                Run { program: Path::new("/usr/bin/env"), name: "env", args: vec![], home: Path::new("/tmp"), network };
+            let text = String::from_utf8(run.output().await.unwrap()).unwrap();
+            text.lines().filter_map(|line| Some(line.split_once('=')?.0.to_owned())).collect::<Vec<_>>()
+        };
+        let mut alone = names(false).await;
+        alone.sort();
+        assert_eq!(alone, ["GOMEMLIMIT", "HOME", "HTTPS_PROXY", "HTTP_PROXY", "TMPDIR"]);
+        // A user's own variables are there in every test run; CARGO_MANIFEST_DIR for one.
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+        assert!(!names(true).await.iter().any(|name| name.starts_with("CARGO") || name.starts_with("KUBE")));
+    }
+}

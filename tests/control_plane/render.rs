@@ -126,6 +126,22 @@ fn a_chart_is_rendered_with_values_from_everywhere() {
     assert_eq!(world.field("configmap/settings", ns, "/data/color"), "white", "nothing is removed");
 }
 
+/// Helm takes a list of files, with commas between them.
+#[test]
+fn the_name_of_a_file_with_values_does_not_lead_out_of_the_repository() {
+    let (ns, dir) = ("comma", World::shared().cluster.dir());
+    let elsewhere = dir.join("elsewhere.yaml");
+    std::fs::write(&elsewhere, "color: of-another-team\n").unwrap();
+    let mut files: Vec<_> = ["app/Chart.yaml", "app/templates/settings.yaml"].map(|file| chart(ns, file)).into();
+    let name = format!("x,{}", elsewhere.display());
+    let path = format!("app/{name}");
+    files.push((&path, "color: ours\n".to_owned()));
+    files.push(("app/x", "size: 1\n".to_owned()));
+    let (world, _repo, commit) = follow(ns, &files, json!({"helm": {"valuesFiles": [name]}}));
+    world.wait_applied(ns, &commit);
+    assert_eq!(world.field("configmap/settings", ns, "/data/color"), "ours");
+}
+
 #[test]
 fn a_chart_whose_dependencies_are_elsewhere_says_so() {
     let ns = "dependent";
