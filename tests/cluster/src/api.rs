@@ -1,4 +1,4 @@
-//! The API server as `admin` asks it without starting a program for each question: fault tests ask very often.
+//! The API server as it is asked without starting a program for each question: some tests ask very often.
 
 use std::sync::Arc;
 
@@ -28,8 +28,9 @@ pub struct Refused {
     pub message: String,
 }
 
-/// A client with the rights of `admin`.
+/// A client with the rights of one token.
 pub struct Api {
+    token: String,
     runtime: Runtime,
     connection: Connection<Full<Bytes>>,
     server: String,
@@ -39,13 +40,21 @@ pub struct Api {
 pub(crate) type Headers<'a> = &'a [(&'a str, &'a str)];
 
 impl Api {
-    /// A client of this control plane.
+    /// A client of this control plane with the rights of `admin`.
     ///
     /// # Panics
     /// Where there can be no client.
     pub fn of(cluster: &ControlPlane) -> Api {
+        Api::with_token(cluster, "admin-token")
+    }
+
+    /// A client of this control plane that shows this token.
+    ///
+    /// # Panics
+    /// Where there can be no client.
+    pub fn with_token(cluster: &ControlPlane, token: &str) -> Api {
         let runtime = Runtime::new().expect("a runtime");
-        Api { runtime, connection: connect(cluster), server: cluster.server() }
+        Api { token: token.to_owned(), runtime, connection: connect(cluster), server: cluster.server() }
     }
 
     /// Sends a request. A PATCH is a server-side apply where its path says `force`, and a merge otherwise.
@@ -62,7 +71,8 @@ impl Api {
             _ => "application/json",
         };
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.server));
-        for (name, value) in [("authorization", "Bearer admin-token"), ("content-type", kind)].iter().chain(headers) {
+        let bearer = format!("Bearer {}", self.token);
+        for (name, value) in [("authorization", bearer.as_str()), ("content-type", kind)].iter().chain(headers) {
             request = request.header(*name, *value);
         }
         let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };

@@ -130,6 +130,14 @@ impl<'a> Gitward<'a> {
         self.cluster
     }
 
+    /// The guard's token, bound to its Pod.
+    ///
+    /// # Panics
+    /// Where the guard was never started.
+    pub fn guard_token(&self) -> String {
+        std::fs::read_to_string(token_file(self.cluster, "gitward-guard")).expect("the guard has a token")
+    }
+
     /// Where the token of the reconciler stands.
     pub fn reconciler_token(&self) -> PathBuf {
         token_file(self.cluster, RECONCILER)

@@ -4,6 +4,8 @@
 //! For tests and for the demo, so it fails by panicking with what is needed to see why. There is no kubelet and no
 //! scheduler: Pods exist as objects, and the processes that would run in them run beside the control plane.
 
+#![forbid(unsafe_code)]
+
 mod api;
 mod certificates;
 mod control_plane;
