@@ -7,6 +7,8 @@
 //! API server ─► guard ─► verdict ─► record                    driven by guard
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod api;
 pub mod apply;
 pub mod certs;

@@ -6,6 +6,8 @@
 //!
 //! May import: `serde`, `serde_json`, `thiserror`. Nothing else.
 
+#![forbid(unsafe_code)]
+
 pub mod access;
 pub mod fields;
 pub mod health;
