@@ -1,6 +1,7 @@
 //! The commands, one file each. They read arguments, call the library and print; nothing is decided here.
 
 mod access;
+mod certs;
 mod check;
 mod crds;
 mod diff;
@@ -31,6 +32,7 @@ enum Command {
     Disable(disable::Args),
     Enable(enable::Args),
     Crds(crds::Args),
+    Certs(certs::Args),
 }
 
 /// Runs the command that the arguments name.
@@ -44,6 +46,7 @@ pub fn run() -> ExitCode {
         Command::Disable(args) => disable::run(&args),
         Command::Enable(args) => enable::run(&args),
         Command::Crds(args) => crds::run(&args),
+        Command::Certs(args) => certs::run(&args),
     }
 }
 
