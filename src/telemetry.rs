@@ -31,7 +31,8 @@ impl Readiness {
         self.0.store(ready, Ordering::Release);
     }
 
-    fn get(&self) -> bool {
+    /// Whether it is.
+    pub fn get(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }

@@ -19,7 +19,8 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::{CERTIFICATE, PRIVATE_KEY};
+use super::inspect::validity;
+use super::{CERTIFICATE, Expiry, PRIVATE_KEY};
 
 /// Where the guard's certificate is kept.
 #[derive(Clone, Debug)]
@@ -63,7 +64,7 @@ pub type Current = watch::Sender<Option<RustlsConfig>>;
 
 /// Follows the certificate for as long as it is polled, and sends a configuration for each good state of it. A bad
 /// one is logged, and the one before stays. Where `client_ca` has PEM certificates, clients must show one that these
-/// have signed.
+/// have signed. `expiry` tells until when what is shown is valid.
 ///
 /// # Errors
 /// Where files cannot be loaded at first: nobody else will put them there.
@@ -71,23 +72,49 @@ pub async fn serve_certificate(
     source: CertificateSource,
     client_ca: Option<Vec<u8>>,
     current: Current,
+    expiry: Expiry,
 ) -> Result<(), ReloadError> {
+    let shown = Shown { client_ca, current, expiry };
     match source {
-        CertificateSource::Secret(secrets, name) => follow_secret(*secrets, name, client_ca, current).await,
-        CertificateSource::Files(chain, key) => follow_files(&chain, &key, client_ca, current).await?,
+        CertificateSource::Secret(secrets, name) => follow_secret(*secrets, name, shown).await,
+        CertificateSource::Files(chain, key) => follow_files(&chain, &key, shown).await?,
     }
     Ok(())
 }
 
-async fn follow_files(
-    chain: &Path,
-    key: &Path,
+/// What callers are shown.
+struct Shown {
     client_ca: Option<Vec<u8>>,
     current: Current,
-) -> Result<(), ReloadError> {
+    expiry: Expiry,
+}
+
+impl Shown {
+    /// From the next connection on this is shown.
+    fn set(&self, chain: &[u8], key: &[u8]) -> Result<(), ReloadError> {
+        let loaded = Arc::new(load(chain, key, self.client_ca.as_deref())?);
+        self.current.send_if_modified(|current| match current {
+            Some(current) => {
+                current.reload_from_config(loaded);
+                false
+            }
+            None => {
+                *current = Some(RustlsConfig::from_config(loaded));
+                true
+            }
+        });
+        let leaf = certificates(CERTIFICATE, chain)?.into_iter().next();
+        let until = leaf.and_then(|leaf| Some(validity(CERTIFICATE, &leaf).ok()?.until));
+        self.expiry.guard(until);
+        info!(until = until.map(|until| until.to_string()), "loaded the guard's certificate");
+        Ok(())
+    }
+}
+
+async fn follow_files(chain: &Path, key: &Path, shown: Shown) -> Result<(), ReloadError> {
     let read = |path: &Path| std::fs::read(path).map_err(|error| ReloadError::File { path: path.to_owned(), error });
     let mut seen = (read(chain)?, read(key)?);
-    set(&current, load(&seen.0, &seen.1, client_ca.as_deref())?);
+    shown.set(&seen.0, &seen.1)?;
     let mut looks = tokio::time::interval(LOOK);
     loop {
         looks.tick().await;
@@ -96,54 +123,34 @@ async fn follow_files(
             continue;
         }
         // The two files are not written at one moment: a pair that does not fit is looked at again.
-        match load(&chain, &key, client_ca.as_deref()) {
-            Ok(loaded) => {
-                set(&current, loaded);
-                seen = (chain, key);
-                info!("loaded the guard's certificate");
-            }
+        match shown.set(&chain, &key) {
+            Ok(()) => seen = (chain, key),
             Err(error) => warn!(%error, "kept the certificate as it was"),
         }
     }
 }
 
-fn set(current: &Current, loaded: ServerConfig) {
-    let loaded = Arc::new(loaded);
-    current.send_if_modified(|current| match current {
-        Some(current) => {
-            current.reload_from_config(loaded);
-            false
-        }
-        None => {
-            *current = Some(RustlsConfig::from_config(loaded));
-            true
-        }
-    });
-}
-
-async fn follow_secret(secrets: Api<Secret>, name: String, client_ca: Option<Vec<u8>>, current: Current) {
+async fn follow_secret(secrets: Api<Secret>, name: String, shown: Shown) {
     let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut events = pin!(watcher(secrets, only).default_backoff().applied_objects());
     loop {
         match events.try_next().await {
-            Ok(Some(secret)) => match load_secret(&secret, client_ca.as_deref()) {
-                Ok(loaded) => {
-                    set(&current, loaded);
-                    info!(secret = name, "loaded the guard's certificate");
+            Ok(Some(secret)) => {
+                if let Err(error) = show(&secret, &shown) {
+                    warn!(secret = name, %error, "kept the certificate as it was");
                 }
-                Err(error) => warn!(secret = name, %error, "kept the certificate as it was"),
-            },
+            }
             Ok(None) => return,
             Err(error) => warn!(secret = name, %error, "the Secret cannot be watched; trying again"),
         }
     }
 }
 
-fn load_secret(secret: &Secret, client_ca: Option<&[u8]>) -> Result<ServerConfig, ReloadError> {
+fn show(secret: &Secret, shown: &Shown) -> Result<(), ReloadError> {
     let part = |key: &'static str| {
         secret.data.as_ref().and_then(|data| data.get(key)).ok_or(ReloadError::Missing(key)).map(|bytes| &*bytes.0)
     };
-    load(part(CERTIFICATE)?, part(PRIVATE_KEY)?, client_ca)
+    shown.set(part(CERTIFICATE)?, part(PRIVATE_KEY)?)
 }
 
 fn load(chain: &[u8], key: &[u8], client_ca: Option<&[u8]>) -> Result<ServerConfig, ReloadError> {

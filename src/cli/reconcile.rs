@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::{asked_to_stop, serve};
-use crate::certs::Renewal;
+use crate::certs::{Certificates, Source};
 use crate::lead::LeaseConfig;
 use crate::render::Programs;
 use crate::sync::{self, ReconcileConfig};
@@ -29,10 +29,13 @@ pub(super) struct Args {
     /// The program that renders kustomizations.
     #[arg(long, env = "GITWARD_KUSTOMIZE", default_value = "/usr/local/bin/kustomize")]
     kustomize: PathBuf,
-    /// The Secret that gets the guard's certificate.
+    /// Who issues the guard's certificate.
+    #[arg(long, value_enum, default_value_t = Issuer::SelfManaged)]
+    certificates: Issuer,
+    /// The Secret with the guard's certificate.
     #[arg(long, default_value = "gitward-guard-tls")]
     tls_secret: String,
-    /// The Secret that keeps the authority of that certificate.
+    /// The Secret that keeps the authority of that certificate, where the reconciler issues it.
     #[arg(long, default_value = "gitward-guard-ca")]
     ca_secret: String,
     /// The ConfigMap with the webhook configuration as the chart made it.
@@ -52,6 +55,16 @@ pub(super) struct Args {
     identity: Option<String>,
 }
 
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Issuer {
+    /// The reconciler, from an authority of its own.
+    SelfManaged,
+    /// cert-manager, whose cainjector also writes caBundle.
+    CertManager,
+    /// The administrator. The authority is the key ca.crt of the webhook's copy, or of the Secret.
+    Provided,
+}
+
 pub(super) fn run(args: Args) -> ExitCode {
     let lease = LeaseConfig {
         namespace: args.namespace.clone(),
@@ -64,7 +77,16 @@ pub(super) fn run(args: Args) -> ExitCode {
         namespace: args.namespace,
         cache: args.cache_dir,
         programs: Programs { helm: args.helm, kustomize: args.kustomize },
-        renewal: Renewal { authority_secret: args.ca_secret, guard_secret: args.tls_secret, names: args.guard_name },
+        certificates: Certificates {
+            source: match args.certificates {
+                Issuer::SelfManaged => Source::SelfManaged,
+                Issuer::CertManager => Source::CertManager,
+                Issuer::Provided => Source::Provided,
+            },
+            authority_secret: args.ca_secret,
+            guard_secret: args.tls_secret,
+            names: args.guard_name,
+        },
         webhook_copy: args.webhook_copy,
         lease,
     };

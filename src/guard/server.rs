@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State as Shared};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, Version, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum_server::Handle;
@@ -28,7 +29,7 @@ use super::metrics::Metrics;
 use super::offline::{FileError, read_objects, read_policy};
 use super::review::Reviewer;
 use super::state::State;
-use crate::certs::{self, CertificateSource, ReloadError};
+use crate::certs::{self, CertificateSource, Expiry, ReloadError};
 use crate::record::{Recorder, Writer};
 use crate::telemetry::{self, Readiness};
 
@@ -132,9 +133,10 @@ pub async fn run(source: GuardSource, config: GuardConfig, stop: impl Future<Out
         }
     };
     let readiness = Readiness::default();
+    let expiry = Expiry::new(&mut registry);
     let observe = telemetry::serve(config.observe_listen, readiness.clone(), registry);
     let served = tokio::select! {
-        served = serve(&config, certificate, reviewer, metrics, readiness, stop) => served,
+        served = serve(&config, (certificate, expiry), reviewer, metrics, readiness, stop) => served,
         ended = observe => Err(listen_error(config.observe_listen, ended)),
     };
     // The recorder is gone with the server: the writer ends when its queue is empty.
@@ -157,7 +159,7 @@ fn listen_error(address: SocketAddr, ended: std::io::Result<()>) -> GuardError {
 
 async fn serve(
     config: &GuardConfig,
-    certificate: CertificateSource,
+    (certificate, expiry): (CertificateSource, Expiry),
     reviewer: Reviewer,
     metrics: Metrics,
     readiness: Readiness,
@@ -168,7 +170,7 @@ async fn serve(
         Some(path) => Some(std::fs::read(path).map_err(|source| FileError::Read { path: path.clone(), source })?),
     };
     let (sender, receiver) = watch::channel(None);
-    let following = tokio::spawn(certs::serve_certificate(certificate, client_ca, sender));
+    let following = tokio::spawn(certs::serve_certificate(certificate, client_ca, sender, expiry));
     let tls = tokio::select! {
         tls = first(receiver) => tls,
         () = say_that_it_waits() => return Ok(()),
@@ -180,8 +182,8 @@ async fn serve(
     };
     reviewer.state.ready().await;
     let handle = Handle::new();
-    let serving = server(config, tls, handle.clone())
-        .serve(limits::connections(router(config, reviewer, metrics), config.connections));
+    let router = router(config, reviewer, metrics, readiness.clone());
+    let serving = server(config, tls, handle.clone()).serve(limits::connections(router, config.connections));
     let stopping = async {
         if handle.listening().await.is_some() {
             readiness.set(true);
@@ -237,10 +239,22 @@ struct Guard {
     answer_within: Duration,
 }
 
-fn router(config: &GuardConfig, reviewer: Reviewer, metrics: Metrics) -> Router {
+fn router(config: &GuardConfig, reviewer: Reviewer, metrics: Metrics, readiness: Readiness) -> Router {
     let guard =
         Guard { reviewer, bodies: Bodies::new(config.bodies_mib), metrics, answer_within: config.answer_within };
-    Router::new().route("/review", post(review)).with_state(Arc::new(guard))
+    let routes = Router::new().route("/review", post(review)).with_state(Arc::new(guard));
+    routes.layer(from_fn_with_state(readiness, part_while_draining))
+}
+
+/// Before the end every answer ends its connection: its client opens the next one to another guard, and none is closed
+/// under a request. HTTP/2 says so by itself (GOAWAY), and its clients send again what came too late.
+async fn part_while_draining(Shared(readiness): Shared<Readiness>, request: Request, next: Next) -> Response {
+    let is_http1 = request.version() < Version::HTTP_2;
+    let mut response = next.run(request).await;
+    if is_http1 && !readiness.get() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 async fn review(Shared(guard): Shared<Arc<Guard>>, request: Request) -> Response {

@@ -2,9 +2,10 @@
 //! admission policies that protect gitward itself.
 //!
 //! All but the certificates is Helm's. It is put back from the copies that the chart keeps beside it, as manager `helm`,
-//! so that the next `helm upgrade` finds its own fields; only `caBundle` is gitward's.
+//! so that the next `helm upgrade` finds its own fields; only `caBundle` is gitward's, where cert-manager does not keep it.
 //! Imports [`crate::certs`].
 
+mod certificates;
 mod disabled;
 mod policies;
 mod webhook;
@@ -30,7 +31,9 @@ use tracing::warn;
 
 pub use disabled::{Disabled, DisabledError, disable, enable};
 
-use crate::certs::{self, Renewal, RenewalError};
+use certificates::Keeper;
+
+use crate::certs::{Certificates, Expiry, RenewalError};
 use crate::kubernetes::{MANAGER, describe};
 
 /// The field manager under which Helm applies.
@@ -41,9 +44,11 @@ const OWNER: &str = "gitward-guard";
 /// The keys of the copies in their ConfigMap.
 const WEBHOOK: &str = "webhook.yaml";
 const PROTECTION: &str = "protection.yaml";
+/// The key of the authorities that the administrator gave.
+const AUTHORITIES: &str = "ca.crt";
 /// What the chart's objects have in common.
 const PART_OF: &str = "app.kubernetes.io/part-of=gitward";
-/// Certificates are looked at this often, whether or not anything happens.
+/// Everything is looked at this often, whether or not anything happens, and certificates when their time has come.
 const LOOK: Duration = Duration::from_secs(3600);
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -55,7 +60,9 @@ pub struct Protect {
     /// The ConfigMap with the copies.
     pub copy: String,
     /// The certificates.
-    pub renewal: Renewal,
+    pub certificates: Certificates,
+    /// Tells until when they are valid.
+    pub expiry: Expiry,
 }
 
 /// Why something is not as it has to be.
@@ -99,12 +106,14 @@ pub(crate) async fn own(client: &Client, namespace: &str, copy: &str) -> Result<
     Ok(objects.map(|object| (text(&object, "/kind"), text(&object, "/metadata/name"))).collect())
 }
 
-/// Keeps everything for as long as it is polled: at the start, whenever one of the objects changes, and every hour.
+/// Keeps everything for as long as it is polled: at the start, whenever one of the objects changes, when a certificate is
+/// due, and every hour.
 pub async fn keep(client: Client, protect: Protect) {
     let mut changes = changes(&client, &protect).boxed();
+    let mut certificates = Keeper::new(&client, &protect);
     loop {
-        let wait = match ensure(&client, &protect).await {
-            Ok(()) => LOOK,
+        let wait = match ensure(&client, &protect, &mut certificates).await {
+            Ok(next) => next.min(LOOK),
             Err(error) => {
                 warn!(%error, "the guard's webhook or certificates are not as they should be; trying again");
                 RETRY
@@ -126,8 +135,8 @@ fn changes(client: &Client, protect: &Protect) -> impl Stream<Item = ()> + use<>
     let policies: Api<PartialObjectMeta<ValidatingAdmissionPolicy>> = Api::all(client.clone());
     let bindings: Api<PartialObjectMeta<ValidatingAdmissionPolicyBinding>> = Api::all(client.clone());
     let ours = watcher::Config::default().labels(PART_OF);
-    let authority = watcher(secrets.clone(), named(&protect.renewal.authority_secret)).default_backoff();
-    let guard = watcher(secrets, named(&protect.renewal.guard_secret)).default_backoff();
+    let authority = watcher(secrets.clone(), named(&protect.certificates.authority_secret)).default_backoff();
+    let guard = watcher(secrets, named(&protect.certificates.guard_secret)).default_backoff();
     let copy = watcher(copies, named(&protect.copy)).default_backoff();
     let webhook = watcher(webhooks, named(MANAGER)).default_backoff();
     futures::stream::select_all([
@@ -144,13 +153,20 @@ async fn changed<K>(event: Result<watcher::Event<K>, watcher::Error>) -> Option<
     matches!(event, Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_))).then_some(())
 }
 
-async fn ensure(client: &Client, protect: &Protect) -> Result<(), ProtectError> {
-    let secrets = Api::namespaced(client.clone(), &protect.namespace);
-    let trusted = certs::ensure_authority(&secrets, &protect.renewal, Timestamp::now()).await?;
-    let copies = Copies::read(client, &protect.namespace, &protect.copy).await?;
-    webhook::keep(client, &copies.webhook()?, &copies.owners, &trusted.bundle).await?;
-    policies::keep(client, copies.protection()?, &copies.owners).await?;
-    Ok(certs::ensure_certificate(&secrets, &protect.renewal, &trusted, Timestamp::now()).await?)
+async fn ensure(client: &Client, protect: &Protect, certificates: &mut Keeper) -> Result<Duration, ProtectError> {
+    let copies = Copies::read(client, &protect.namespace, &protect.copy).await;
+    let given = copies.as_ref().ok().and_then(|copies| copies.data.get(AUTHORITIES)).map(String::as_str);
+    let trust = certificates.trust(given, &webhook::live_bundle(client).await?).await?;
+    let put_back = async {
+        let copies = copies?;
+        let since = webhook::keep(client, &copies.webhook()?, &copies.owners, trust.bundle()).await?;
+        policies::keep(client, copies.protection()?, &copies.owners).await?;
+        Ok::<Option<Timestamp>, ProtectError>(since)
+    }
+    .await;
+    // Also where nothing can be put back: an expired certificate would be worse.
+    let next = certificates.keep(&trust, put_back.as_ref().ok().copied().flatten()).await?;
+    put_back.map(|_| next)
 }
 
 /// What the chart made, as it keeps it for being put back.

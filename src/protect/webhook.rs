@@ -1,6 +1,7 @@
-//! The webhook configuration: put back as the chart made it, with the authority of the guard's certificate. While an
-//! installer has disabled the guard, it has no webhooks.
+//! The webhook configuration: put back as the chart made it, with the authorities of the guard's certificate, where those
+//! are ours to tell. While an installer has disabled the guard, it has no webhooks.
 
+use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{ValidatingWebhook, ValidatingWebhookConfiguration};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
@@ -11,8 +12,14 @@ use super::disabled::{Disabled, empty};
 use super::{HELM, ProtectError};
 use crate::kubernetes::{MANAGER, has_all};
 
-/// Puts the configuration back, or keeps it empty where the guard is disabled.
-pub(super) async fn keep(client: &Client, copy: &Value, owners: &Value, bundle: &str) -> Result<(), ProtectError> {
+/// Puts the configuration back, or keeps it empty where the guard is disabled. Without a `bundle`, `caBundle` is somebody
+/// else's and stays as it is. Returns since when the API servers know the bundle.
+pub(super) async fn keep(
+    client: &Client,
+    copy: &Value,
+    owners: &Value,
+    bundle: Option<&str>,
+) -> Result<Option<Timestamp>, ProtectError> {
     let name = copy.pointer("/metadata/name").and_then(Value::as_str).unwrap_or(MANAGER);
     let mut copy = copy.clone();
     copy["metadata"]["ownerReferences"] = owners.clone();
@@ -20,22 +27,41 @@ pub(super) async fn keep(client: &Client, copy: &Value, owners: &Value, bundle: 
     let before = api.get_opt(name).await?;
     if let Some((live, disabled)) = before.as_ref().and_then(|live| Some((live, Disabled::of(live)?))) {
         warn!(reason = disabled.reason, by = disabled.by, "the guard is disabled: nothing is refused");
-        return Ok(empty(&api, live).await?);
+        empty(&api, live).await?;
+        // Nobody is called, and the next configuration has the bundle from its first moment on.
+        return Ok(Some(Timestamp::UNIX_EPOCH));
     }
-    let patch = own_patch(&copy, name, bundle, owners);
+    let patch = bundle.map(|bundle| own_patch(&copy, name, bundle, owners));
     let is_whole = |live: &ValidatingWebhookConfiguration| {
-        has_all(live, HELM, &copy) && has_all(live, MANAGER, &patch) && without_additions(&copy, live) == *live
+        has_all(live, HELM, &copy)
+            && patch.as_ref().is_none_or(|patch| has_all(live, MANAGER, patch))
+            && without_additions(&copy, live) == *live
     };
-    if before.as_ref().is_some_and(is_whole) {
-        return Ok(());
+    if let Some(live) = before.as_ref().filter(|live| is_whole(live)) {
+        return Ok(applied_at(live));
     }
     let put_back = api.patch(name, &PatchParams::apply(HELM).force(), &Patch::Apply(&copy)).await?;
     if before.is_none() || before.as_ref().and_then(|b| b.metadata.generation) != put_back.metadata.generation {
         info!(webhook = name, was_missing = before.is_none(), "put the webhook configuration back");
     }
     remove_additions(&api, name, &copy, put_back).await?;
-    api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await?;
-    Ok(())
+    let Some(patch) = patch else { return Ok(None) };
+    Ok(applied_at(&api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await?))
+}
+
+/// When our part of the configuration last changed, by the API server's clock.
+fn applied_at(live: &ValidatingWebhookConfiguration) -> Option<Timestamp> {
+    let entries = live.metadata.managed_fields.iter().flatten();
+    let mut ours = entries.filter(|e| e.manager.as_deref() == Some(MANAGER) && e.operation.as_deref() == Some("Apply"));
+    ours.find_map(|entry| entry.time.as_ref().map(|time| time.0))
+}
+
+/// What the API server trusts now, as PEM.
+pub(super) async fn live_bundle(client: &Client) -> Result<String, ProtectError> {
+    let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+    let live = api.get_opt(MANAGER).await?;
+    let first = live.and_then(|live| live.webhooks?.into_iter().next()?.client_config.ca_bundle);
+    Ok(first.and_then(|bundle| String::from_utf8(bundle.0).ok()).unwrap_or_default())
 }
 
 /// Takes out what others added.

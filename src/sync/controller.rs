@@ -32,7 +32,7 @@ use super::surroundings::Surroundings;
 use super::{RunError, drifts, rules};
 use crate::api::{DeletionPolicy, GitSync, SyncId};
 use crate::apply::{ApplyError, Kinds, Rules};
-use crate::certs::Renewal;
+use crate::certs::{Certificates, Expiry};
 use crate::kubernetes::MANAGER;
 use crate::lead::{Fence, Lead, LeaseConfig, Lost};
 use crate::observe::{Healer, Pinned, Strays, Told, Wakes, Watches};
@@ -60,7 +60,7 @@ pub struct ReconcileConfig {
     /// The programs that render.
     pub programs: Programs,
     /// What the guard's certificate is kept like.
-    pub renewal: Renewal,
+    pub certificates: Certificates,
     /// The ConfigMap with the webhook configuration as the chart made it.
     pub webhook_copy: String,
     /// The Lease of the one that leads.
@@ -163,6 +163,7 @@ struct Reconciler {
     client: Client,
     strays: Strays,
     surroundings: Surroundings,
+    expiry: Expiry,
     context: Arc<Context>,
     told: mpsc::Receiver<Told>,
 }
@@ -173,7 +174,8 @@ impl Reconciler {
         let surroundings = Surroundings::new(registry, &config.webhook_copy);
         let (programs, cache) = (config.programs.clone(), config.cache.clone());
         let (context, told) = Context::new(client.clone(), &config.namespace, programs, cache, registry);
-        Reconciler { client, strays, surroundings, context, told }
+        let expiry = Expiry::new(registry);
+        Reconciler { client, strays, surroundings, expiry, context, told }
     }
 
     /// Reconciles until `stop` is done. It is the only one in the cluster.
@@ -182,13 +184,14 @@ impl Reconciler {
         config: ReconcileConfig,
         stop: impl Future<Output = ()> + Send + Sync + 'static,
     ) -> Result<(), ConnectedError> {
-        let Reconciler { client, strays, surroundings, context, told } = self;
+        let Reconciler { client, strays, surroundings, expiry, context, told } = self;
         context.inventories.load().await?;
         ask_before_healing(&context);
         recall(&context).await;
         tokio::spawn(rules::follow(client.clone(), context.rules.clone()));
         tokio::spawn(drifts::tell(context.clone(), told));
-        let webhook = Protect { namespace: config.namespace, copy: config.webhook_copy, renewal: config.renewal };
+        let (namespace, copy) = (config.namespace, config.webhook_copy);
+        let webhook = Protect { namespace, copy, certificates: config.certificates, expiry };
         tokio::spawn(protect::keep(client.clone(), webhook));
         tokio::spawn(provide(client.clone()));
         tokio::spawn(surroundings.report(context.clone()));

@@ -6,6 +6,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
+{{- define "gitward.tlsSecret" -}}
+{{- if eq .Values.certificates.source "provided" }}{{ .Values.certificates.provided.secretName }}{{ else }}gitward-guard-tls{{ end }}
+{{- end }}
+
 {{- define "gitward.image" -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}

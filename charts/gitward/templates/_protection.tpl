@@ -20,6 +20,11 @@ are not evaluated for policies and bindings themselves; those are only put back.
   expression: {{ printf "!(request.userInfo.username in %s || (has(request.userInfo.groups) && request.userInfo.groups.exists(g, g in %s)))" (toJson $users) (toJson .Values.installers.groups) | quote }}
 {{- end }}
 
+{{/* Where cert-manager issues the guard's certificate: its controllers, with the token of their Pod. */}}
+{{- define "gitward.protection.certManager" -}}
+request.userInfo.username == 'system:serviceaccount:{{ .root.Values.certificates.certManager.namespace }}:{{ .account }}' && has(request.userInfo.extra) && 'authentication.kubernetes.io/pod-name' in request.userInfo.extra
+{{- end }}
+
 {{- define "gitward.protection.head" -}}
 metadata:
   name: {{ .name }}
@@ -93,6 +98,10 @@ spec:
       expression: request.resource.group != 'authorization.k8s.io'
     - name: no-record
       expression: "!(request.resource.group == 'gitward.dev' && request.resource.resource == 'blockedchanges')"
+    {{- if eq .Values.certificates.source "cert-manager" }}
+    - name: no-certificate
+      expression: "!({{ include "gitward.protection.certManager" (dict "root" . "account" "cert-manager") }} && (request.resource.group == 'cert-manager.io' || request.resource.resource == 'events' || (request.resource.resource == 'secrets' && [object, oldObject].all(o, o == null || o.metadata.name.startsWith('gitward-guard')))))"
+    {{- end }}
   validations:
     - expression: "false"
       reason: Forbidden
@@ -210,6 +219,11 @@ spec:
   matchConditions:
     {{- include "gitward.protection.callers" . | nindent 4 }}
     {{- include "gitward.protection.installers" . | nindent 4 }}
+    {{- if eq .Values.certificates.source "cert-manager" }}
+    # It writes caBundle; everything else is put back.
+    - name: no-injector
+      expression: "!({{ include "gitward.protection.certManager" (dict "root" . "account" "cert-manager-cainjector") }} && request.operation == 'UPDATE' && request.resource.resource == 'validatingwebhookconfigurations')"
+    {{- end }}
     - name: own
       expression: "request.resource.resource == 'guardpolicies' || [object, oldObject].exists(o, o != null && has(o.metadata.name) && (o.metadata.name == 'gitward' || o.metadata.name.startsWith('gitward-') || o.metadata.name.endsWith('.gitward.dev')))"
   validations:

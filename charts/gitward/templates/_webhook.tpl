@@ -1,7 +1,7 @@
 {{/*
 The webhook configuration, defined once and rendered twice: as the object, and as the copy from which the reconciler
 puts it back. Every field stands here, also those that have the default's value, so that a change of any is undone.
-It never holds caBundle, which the reconciler owns.
+It never holds caBundle, which is the reconciler's or cert-manager's.
 */}}
 
 {{/* Everybody but the GitOps identity: the reconciler's account, or that of the operator that the policy names, with a
@@ -104,6 +104,9 @@ metadata:
   annotations:
     meta.helm.sh/release-name: {{ .Release.Name }}
     meta.helm.sh/release-namespace: {{ .Release.Namespace }}
+    {{- if eq .Values.certificates.source "cert-manager" }}
+    cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/{{ .Values.certificates.certManager.certificate }}
+    {{- end }}
 webhooks:
   {{- range include "gitward.marks" . | fromYamlArray }}
   # People's changes of pinned objects, by any subresource.
