@@ -30,12 +30,22 @@ impl World {
 
     /// A new one, with more values of the chart.
     pub(crate) fn start_with(values: &[&str]) -> World {
+        World::on(World::control_plane(), values)
+    }
+
+    /// A control plane without gitward. It ends with the test program.
+    pub(crate) fn control_plane() -> &'static ControlPlane {
         let cluster: &'static ControlPlane = Box::leak(Box::new(ControlPlane::start()));
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             cluster.keep_logs();
             before(info);
         }));
+        cluster
+    }
+
+    /// One with gitward in it, with more values of the chart.
+    pub(crate) fn on(cluster: &'static ControlPlane, values: &[&str]) -> World {
         World { cluster, gitward: Gitward::install_with(cluster, binary(), values), git: GitServer::start() }
     }
 

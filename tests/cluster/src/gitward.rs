@@ -29,8 +29,8 @@ pub struct Gitward<'a> {
 }
 
 /// A process with its identity.
-struct Running {
-    process: Process,
+pub(crate) struct Running {
+    pub(crate) process: Process,
     command: Command,
     _tokens: Tokens,
 }
@@ -89,6 +89,10 @@ impl<'a> Gitward<'a> {
     /// Where the API server calls the guard.
     pub fn guard_port(&self) -> u16 {
         self.ports.guard
+    }
+
+    pub(crate) fn guard_observe_port(&self) -> u16 {
+        self.ports.guard_observe
     }
 
     /// The metrics of the reconciler.
@@ -197,14 +201,25 @@ impl<'a> Gitward<'a> {
         }
     }
 
-    /// Runs what the Deployment's container would run, with its arguments as the chart rendered them.
     fn start(&self, name: &'static str, observe_port: u16) -> Running {
+        self.start_at(name, name, observe_port, None)
+    }
+
+    /// Runs what the Deployment's container would run, with its arguments as the chart rendered them; another replica under a
+    /// name of its own, and where it serves.
+    pub(crate) fn start_at(&self, name: &'static str, replica: &str, observe_port: u16, serve: Option<u16>) -> Running {
         let deployment = self.cluster.get(&["deployment", name, "-n", NAMESPACE]).expect("the chart made it");
-        let tokens = Tokens::keep(self.cluster, name, &deployment);
+        let tokens = Tokens::keep(self.cluster, name, replica, &deployment);
         let args = deployment.pointer("/spec/template/spec/containers/0/args").and_then(Value::as_array).cloned();
         let mut command = Command::new(&self.binary);
-        command.args(args.unwrap_or_default().iter().filter_map(Value::as_str));
-        command.env("KUBECONFIG", self.cluster.kubeconfig(name)).env("GITWARD_NAMESPACE", NAMESPACE);
+        let is_kept = |arg: &&str| {
+            serve.is_none() || !arg.trim_start_matches("--observe-").trim_start_matches("--").starts_with("listen=")
+        };
+        command.args(args.unwrap_or_default().iter().filter_map(Value::as_str).filter(is_kept));
+        if let Some(serve) = serve {
+            command.args([format!("--listen=127.0.0.1:{serve}"), format!("--observe-listen=127.0.0.1:{observe_port}")]);
+        }
+        command.env("KUBECONFIG", self.cluster.kubeconfig(replica)).env("GITWARD_NAMESPACE", NAMESPACE);
         command.env("GITWARD_POD_NAME", &tokens.pod);
         command.env("GITWARD_CACHE_DIR", self.cluster.dir().join("cache"));
         for tool in ["helm", "kustomize"] {
@@ -213,7 +228,7 @@ impl<'a> Gitward<'a> {
         if name == RECONCILER {
             command.envs(self.reconciler_env.iter().map(|(name, value)| (name, value)));
         }
-        let process = launch(self.cluster, name, &command, observe_port);
+        let process = launch(self.cluster, replica, &command, observe_port);
         Running { process, command, _tokens: tokens }
     }
 }
@@ -261,7 +276,7 @@ impl Ports {
     }
 }
 
-fn probe(port: u16) -> Result<(), String> {
+pub(crate) fn probe(port: u16) -> Result<(), String> {
     let answer = ask(port, "/readyz").map_err(|error| error.to_string())?;
     if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(answer) }
 }
@@ -282,7 +297,7 @@ struct Tokens {
 }
 
 impl Tokens {
-    fn keep(cluster: &ControlPlane, name: &'static str, deployment: &Value) -> Tokens {
+    fn keep(cluster: &ControlPlane, name: &'static str, replica: &str, deployment: &Value) -> Tokens {
         let selector = format!("app.kubernetes.io/name={name}");
         let image = "/spec/containers/0/image";
         let current = deployment.pointer("/spec/template").and_then(|template| template.pointer(image));
@@ -295,8 +310,8 @@ impl Tokens {
         });
         let text = |pointer| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (pod_name, uid) = (text("/metadata/name"), text("/metadata/uid"));
-        let path = token_file(cluster, name);
-        cluster.kubeconfig_with_token_file(name, &path);
+        let path = token_file(cluster, replica);
+        cluster.kubeconfig_with_token_file(replica, &path);
         let args: Vec<String> = ["create", "token", name, "-n", NAMESPACE, "--duration=10m", "--bound-object-kind=Pod"]
             .map(str::to_owned)
             .into();

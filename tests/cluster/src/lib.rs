@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod balancer;
 mod certificates;
 mod control_plane;
 mod git;
@@ -15,6 +16,7 @@ mod output;
 mod process;
 mod proxy;
 mod registry;
+mod replica;
 mod standby;
 mod tools;
 mod watch;
@@ -22,6 +24,7 @@ mod watch;
 use std::time::{Duration, Instant};
 
 pub use api::{Api, Refused};
+pub use balancer::{Balancer, Endpoint};
 pub use control_plane::ControlPlane;
 pub use git::{GitFault, GitServer, Repo, Ssh, StaticFiles};
 pub use gitward::Gitward;
@@ -29,6 +32,7 @@ pub use output::Output;
 pub use process::Process;
 pub use proxy::{Fault, Proxy, Seen};
 pub use registry::Registry;
+pub use replica::Replica;
 pub use standby::Standby;
 pub use tools::Tools;
 pub use watch::Watch;
