@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use gitward_test_cluster::{Output, eventually, workspace};
 use serde_json::Value;
@@ -46,9 +47,16 @@ fn dashboard() -> Vec<String> {
     targets.map(|target| target["expr"].as_str().unwrap().replace("$__rate_interval", "5m")).collect()
 }
 
-/// The metrics that both processes serve, after everything that makes one appear: the names of their families, and of their
-/// samples with the labels of each.
-fn served() -> (BTreeSet<String>, BTreeMap<String, BTreeSet<String>>) {
+/// The names of the families that are served, and of their samples with the labels of each.
+type Served = (BTreeSet<String>, BTreeMap<String, BTreeSet<String>>);
+
+/// The metrics that both processes serve, after everything that makes one appear.
+fn served() -> &'static Served {
+    static SERVED: OnceLock<Served> = OnceLock::new();
+    SERVED.get_or_init(read_metrics)
+}
+
+fn read_metrics() -> Served {
     let shop = with_everything();
     // A call without a verdict, and a refusal.
     let guard = format!("https://127.0.0.1:{}/review", shop.gitward.guard_port());

@@ -57,13 +57,13 @@ pub(crate) struct Shop {
 }
 
 impl Shop {
-    /// Installs a chart with more values, and has it apply what git declares.
-    pub(crate) fn open(chart: &str, values: &[&str]) -> Shop {
+    /// Installs a chart with more arguments of helm, and has it apply what git declares.
+    pub(crate) fn open(chart: &str, more: &[&str]) -> Shop {
         let cluster = control_plane();
         let gitward = Gitward::install_by(cluster, binary(), |ports| {
             let mut args = release("install", chart, ports);
             args.push("--create-namespace");
-            args.extend(values.iter().flat_map(|value| ["--set", value]));
+            args.extend(more);
             cluster.helm(&args).ok();
         });
         Shop::stock(cluster, gitward)
@@ -92,17 +92,12 @@ impl Shop {
         shop
     }
 
-    /// Runs helm with a chart of gitward and the values of this place, as admin.
-    pub(crate) fn helm(&self, verb: &str, chart: &str, values: &[&str]) -> Output {
-        self.helm_as("admin", verb, chart, values)
-    }
-
-    /// The same as a user.
-    pub(crate) fn helm_as(&self, user: &str, verb: &str, chart: &str, values: &[&str]) -> Output {
+    /// Upgrades to a chart, with the values of this place and more arguments of helm, as a user.
+    pub(crate) fn upgrade(&self, user: &str, chart: &str, more: &[&str]) -> Output {
         let config = self.cluster.kubeconfig(user).display().to_string();
         let ports = self.gitward.values();
-        let mut args = release(verb, chart, &ports);
-        args.extend(values.iter().flat_map(|value| ["--set", value]));
+        let mut args = release("upgrade", chart, &ports);
+        args.extend(more);
         args.extend(["--kubeconfig", &config]);
         self.cluster.helm(&args)
     }
@@ -117,11 +112,16 @@ impl Shop {
     pub(crate) fn assert_guarded(&self, when: &str) {
         self.wait_ready();
         assert_eq!(self.live_uids(), self.uids, "{when}: something was created anew");
+        self.assert_refused(when);
+        self.assert_replicas(when, 3);
+    }
+
+    /// The guard refuses people.
+    pub(crate) fn assert_refused(&self, when: &str) {
         eventually(&format!("{when}: the guard refuses"), PATIENCE, || {
             let output = self.scale("dev", 5);
             if output.stderr.contains("is pinned to git") { Ok(()) } else { Err(output.stdout + &output.stderr) }
         });
-        self.assert_replicas(when, 3);
     }
 
     /// Nothing is left that could refuse anything, or keep anything from being deleted; the workloads are as they were.

@@ -211,6 +211,11 @@ spec:
         operations: [CREATE, UPDATE, DELETE]
         resources: [validatingwebhookconfigurations]
         scope: Cluster
+      - apiGroups: [flowcontrol.apiserver.k8s.io]
+        apiVersions: ["*"]
+        operations: [CREATE, UPDATE, DELETE]
+        resources: [flowschemas]
+        scope: Cluster
       - apiGroups: [gitward.dev]
         apiVersions: ["*"]
         operations: [CREATE, UPDATE, DELETE]

@@ -68,7 +68,8 @@ impl<'a> Case<'a> {
             ("apiextensions.k8s.io", "customresourcedefinitions") => {
                 request.operation != Operation::Create && request.name.ends_with(&format!(".{}", names::GROUP))
             }
-            ("rbac.authorization.k8s.io", "clusterroles" | "clusterrolebindings") => own_name(),
+            ("rbac.authorization.k8s.io", "clusterroles" | "clusterrolebindings")
+            | ("flowcontrol.apiserver.k8s.io", "flowschemas") => own_name(),
             ("admissionregistration.k8s.io", "validatingwebhookconfigurations") => {
                 request.name == "gitward" && self.disarms()
             }
