@@ -32,10 +32,12 @@ const OPTIONS: [&[&str]; 15] = [
     &["networkPolicy.enabled=true", "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.name=monitoring"],
 ];
 /// Beside the others, these would keep the shared gitward from working.
-const APART: [&[&str]; 5] = [
+const APART: [&[&str]; 7] = [
     &["guard.replicas=1"],
     &["guard.hostNetwork=true"],
     &["guardPolicy=null"],
+    &["certificates.source=cert-manager"],
+    &["certificates.source=provided"],
     &["guardPolicy.owner.preset=Flux"],
     &["guardPolicy.owner.preset=ArgoCd"],
 ];
