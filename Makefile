@@ -1,6 +1,7 @@
 # make demo    the whole story on a real control plane
 # make test    everything that has to hold before a commit lands; KUBERNETES=1.33.13 for another version of Kubernetes
 # make test-cert-manager  the guard's certificate by the real cert-manager, which is built first: some minutes; not part of `make test`
+# make test-clock  a reconciler whose clock is wrong by a year; needs libfaketime, so it is not part of `make test`
 # make manifests  gitward for those who do not use Helm: dist/crds.yaml and dist/gitward.yaml; VALUES="--set logLevel=debug" for other values
 # make audit   what gitward is built from: licences, duplicates, sources, known vulnerabilities where their list can be reached
 # make fuzz    random field sets and broken reviews, without an end
@@ -8,7 +9,7 @@
 # make bench-guard  what a review costs, beside a webhook that does nothing; ROUNDS=10 for steadier numbers
 # make bench-reconcile  how fast drift is healed, what a first sync costs beside bare applies, what a restart writes; some ten minutes
 
-.PHONY: demo test test-cert-manager tools crds manifests lint audit fuzz soak bench-guard bench-reconcile
+.PHONY: demo test test-cert-manager test-clock tools crds manifests lint audit fuzz soak bench-guard bench-reconcile
 
 demo: tools
 	cargo build --quiet --bin gitward
@@ -21,6 +22,10 @@ test: tools lint
 test-cert-manager: tools
 	tests/cluster/tools/certmanager/build.sh
 	cargo test --workspace --test control_plane -- --ignored the_real_cert_manager
+
+LIBFAKETIME ?= $(firstword $(wildcard /usr/lib/*/faketime/libfaketime.so.1 /usr/lib/faketime/libfaketime.so.1))
+test-clock: tools
+	LIBFAKETIME=$(LIBFAKETIME) cargo test --workspace --test control_plane -- --ignored clock_is_wrong
 
 tools:
 	@tests/cluster/tools/get.sh >/dev/null

@@ -3,7 +3,7 @@
 use gitward_test_cluster::eventually;
 use serde_json::{Value, json};
 
-use crate::pki::{self, AUTHORITY, FUTURE, GUARD, NOW, PAST, Pair, stored, wait_trusted};
+use crate::pki::{self, AUTHORITY, FUTURE, GUARD, NAMES, NOW, PAST, Pair, stored, wait_trusted};
 use crate::support::{PATIENCE, World, config_map};
 
 const NS: &str = "mended";
@@ -53,16 +53,16 @@ fn whatever_becomes_of_the_certificates_they_mend_themselves() {
 fn the_certificate(world: &World) {
     let ca = stored(world, AUTHORITY).unwrap();
     let other = pki::authority("gitward guard CA of somebody else", NOW);
-    let good = ca.sign("127.0.0.1", NOW);
+    let good = ca.sign(NAMES, NOW);
     for (fault, planted) in [
         ("a loss", None),
         ("a spoiled certificate", Some(Pair { certificate: "garbage".to_owned(), ..good.clone() })),
         ("a spoiled key", Some(Pair { key: "garbage".to_owned(), ..good.clone() })),
-        ("a key of another", Some(Pair { key: ca.sign("127.0.0.1", NOW).key, ..good })),
-        ("its end", Some(ca.sign("127.0.0.1", PAST))),
-        ("a clock that was ahead", Some(ca.sign("127.0.0.1", FUTURE))),
-        ("another authority", Some(other.sign("127.0.0.1", NOW))),
-        ("another name", Some(ca.sign("guard.example.com", NOW))),
+        ("a key of another", Some(Pair { key: ca.sign(NAMES, NOW).key, ..good })),
+        ("its end", Some(ca.sign(NAMES, PAST))),
+        ("a clock that was ahead", Some(ca.sign(NAMES, FUTURE))),
+        ("another authority", Some(other.sign(NAMES, NOW))),
+        ("another name", Some(ca.sign(&["guard.example.com"], NOW))),
     ] {
         let before = stored(world, GUARD).unwrap().certificate;
         match &planted {
@@ -81,7 +81,7 @@ fn the_certificate(world: &World) {
 fn its_time(world: &World) {
     let ca = stored(world, AUTHORITY).unwrap();
     // Due in two seconds, and valid for minutes.
-    let short = ca.sign("127.0.0.1", (-598, 302));
+    let short = ca.sign(NAMES, (-598, 302));
     pki::patch(world, GUARD, &json!({"tls.crt": short.certificate, "tls.key": short.key}));
     let next = wait_replaced(world, GUARD, &short.certificate, "two thirds of its life");
     assert!(pki::until(&next.certificate) > pki::until(&short.certificate));
@@ -155,4 +155,32 @@ fn the_metrics(world: &World) {
             Err(format!("{reconciler}{guard}"))
         }
     });
+}
+
+#[test]
+#[ignore = "needs libfaketime (on Debian: apt-get install faketime): make test-clock"]
+fn a_reconciler_whose_clock_is_wrong_makes_certificates_that_the_api_server_takes() {
+    let mut world = World::start();
+    world.namespace(NS);
+    let repo = world.git.repo(NS);
+    repo.write("settings.yaml", &config_map(NS, "settings", "green"));
+    let commit = repo.push("Settings");
+    world.follow(NS, &repo);
+    world.wait_applied(NS, &commit);
+    let library = std::env::var("LIBFAKETIME").expect("make test-clock says where the library is");
+    world.gitward.set_reconciler_env("LD_PRELOAD", library.as_ref());
+    world.gitward.set_reconciler_env("FAKETIME_DONT_FAKE_MONOTONIC", "1".as_ref());
+    for offset in ["+400d", "-400d"] {
+        world.gitward.stop_reconciler();
+        world.cluster.kubectl("admin", &["delete", "secret", AUTHORITY, GUARD, "-n", "gitward-system"]).ok();
+        world.gitward.set_reconciler_env("FAKETIME", offset.as_ref());
+        world.gitward.start_reconciler();
+        eventually("both are there again", PATIENCE, || {
+            stored(&world, AUTHORITY).and(stored(&world, GUARD)).map(drop).ok_or_else(|| world.gitward.reconciler_log())
+        });
+        wait_trusted(&world, offset);
+        people_are_refused(&world, offset);
+        let log = world.gitward.reconciler_log();
+        assert!(log.contains("our clock is wrong; certificates are made by the API server's"), "{offset}: {log}");
+    }
 }

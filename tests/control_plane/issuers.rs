@@ -39,7 +39,7 @@ fn a_certificate_that_the_administrator_gives_is_shown_and_what_is_wrong_with_it
     let (ns, cluster) = ("provided", World::control_plane());
     namespace(cluster, "gitward-system");
     let ca = pki::authority("Our CA", NOW);
-    let good = ca.sign("127.0.0.1", NOW);
+    let good = ca.sign(&["127.0.0.1"], NOW);
     pki::store(cluster, "admin", OURS, &good).ok();
     let bundle = format!("certificates.provided.caBundle={}", ca.certificate);
     let secret = format!("certificates.provided.secretName={OURS}");
@@ -51,11 +51,17 @@ fn a_certificate_that_the_administrator_gives_is_shown_and_what_is_wrong_with_it
 
     let other = pki::authority("Another CA", NOW);
     for (planted, told) in [
-        (ca.sign("127.0.0.1", PAST), "it has expired at"),
-        (ca.sign("127.0.0.1", FUTURE), "it is not valid before"),
-        (ca.sign("guard.example.com", NOW), "it is not valid for 127.0.0.1, by which the API server calls the guard"),
-        (other.sign("127.0.0.1", NOW), "no authority that the API server shall trust has signed it"),
-        (Pair { key: other.sign("127.0.0.1", NOW).key, ..good.clone() }, "the key does not belong to the certificate"),
+        (ca.sign(&["127.0.0.1"], PAST), "it has expired at"),
+        (ca.sign(&["127.0.0.1"], FUTURE), "it is not valid before"),
+        (
+            ca.sign(&["guard.example.com"], NOW),
+            "it is not valid for 127.0.0.1, by which the API server calls the guard",
+        ),
+        (other.sign(&["127.0.0.1"], NOW), "no authority that the API server shall trust has signed it"),
+        (
+            Pair { key: other.sign(&["127.0.0.1"], NOW).key, ..good.clone() },
+            "the key does not belong to the certificate",
+        ),
     ] {
         pki::store(cluster, "admin", OURS, &planted).ok();
         wait_told(&world, told);
@@ -64,7 +70,7 @@ fn a_certificate_that_the_administrator_gives_is_shown_and_what_is_wrong_with_it
     wait_told(&world, "there is no Secret");
     assert!(stored(&world, OURS).is_none(), "it issues nothing");
 
-    let renewed = ca.sign("127.0.0.1", (-3600, 3600));
+    let renewed = ca.sign(&["127.0.0.1"], (-3600, 3600));
     pki::store(cluster, "admin", OURS, &renewed).ok();
     eventually("the guard shows the renewed one", PATIENCE, || {
         let metrics = world.gitward.guard_metrics();
@@ -129,7 +135,7 @@ fn what_cert_manager_writes_is_left_to_it_and_everything_else_is_put_back() {
     cert_manager(cluster);
     namespace(cluster, "gitward-system");
     let ca = pki::authority("cert-manager's CA", NOW);
-    pki::store(cluster, "admin", GUARD, &ca.sign("127.0.0.1", NOW)).ok();
+    pki::store(cluster, "admin", GUARD, &ca.sign(&["127.0.0.1"], NOW)).ok();
     let world = World::on(cluster, &["certificates.source=cert-manager"]);
     pin(&world, ns);
     assert_eq!(pki::trusted(cluster), "", "nothing is trusted before cainjector has said what");
@@ -148,7 +154,7 @@ fn what_cert_manager_writes_is_left_to_it_and_everything_else_is_put_back() {
 
     // Its renewal, under the same authority.
     let before = stored(&world, GUARD).unwrap();
-    let renewed = ca.sign("127.0.0.1", NOW);
+    let renewed = ca.sign(&["127.0.0.1"], NOW);
     pki::store(cluster, "cert-manager", GUARD, &renewed).ok();
     wait_trusted(&world, "a renewal");
     assert_ne!(before.certificate, stored(&world, GUARD).unwrap().certificate);

@@ -12,6 +12,9 @@ use crate::support::{PATIENCE, World};
 pub(crate) const GUARD: &str = "gitward-guard-tls";
 pub(crate) const AUTHORITY: &str = "gitward-guard-ca";
 
+/// By what a guard of the test cluster is called, where the reconciler issues.
+pub(crate) const NAMES: &[&str] = &["127.0.0.1", "gitward-guard.gitward-system.svc"];
+
 /// A certificate and its key, as PEM.
 #[derive(Clone)]
 pub(crate) struct Pair {
@@ -45,10 +48,10 @@ pub(crate) fn authority(name: &str, life: Life) -> Pair {
 
 impl Pair {
     /// Signs a server's certificate.
-    pub(crate) fn sign(&self, name: &str, life: Life) -> Pair {
+    pub(crate) fn sign(&self, names: &[&str], life: Life) -> Pair {
         let issuer = Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(&self.key).unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
-        let certificate = params(&[name], life).signed_by(&key, &issuer).unwrap();
+        let certificate = params(names, life).signed_by(&key, &issuer).unwrap();
         Pair { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 }

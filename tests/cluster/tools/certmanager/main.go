@@ -26,8 +26,9 @@ import (
 	"github.com/cert-manager/cert-manager/pkg/api"
 	"github.com/cert-manager/cert-manager/pkg/controller"
 	"github.com/cert-manager/cert-manager/pkg/controller/cainjector"
-	ctrl "sigs.k8s.io/controller-runtime"
+	kubernetes "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
@@ -72,6 +73,9 @@ func control(ctx context.Context, kubeconfig string) error {
 func inject(ctx context.Context, kubeconfig string) error {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
+		return err
+	}
+	if err := kubernetes.AddToScheme(api.Scheme); err != nil {
 		return err
 	}
 	manager, err := ctrl.NewManager(config, ctrl.Options{
