@@ -322,7 +322,11 @@ fn what_is_added_to_the_policies_and_the_webhooks_is_taken_out() {
         ("validatingadmissionpolicybinding/gitward-node-proxy", "/spec/matchResources", elsewhere),
     ] {
         let patch = json!([{"op": "add", "path": pointer, "value": value}]).to_string();
-        world.cluster.kubectl("ops", &["patch", object, "--type=json", "-p", &patch]).ok();
+        // Another test deletes it, and it is put back.
+        eventually(&format!("{object} is changed"), PATIENCE, || {
+            let patched = world.cluster.kubectl("ops", &["patch", object, "--type=json", "-p", &patch]);
+            if patched.status == 0 { Ok(()) } else { Err(patched.stderr) }
+        });
         gone(world, object, pointer);
     }
     let webhook = "validatingwebhookconfiguration/gitward";

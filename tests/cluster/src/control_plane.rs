@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -234,10 +235,22 @@ impl Drop for ControlPlane {
     }
 }
 
-/// Ports that are free now. They are held together, so that they differ.
+/// Ports that are free now, each given out once. They are below those that the kernel gives to connections, of which one could be
+/// taken before its server listens.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let held = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    held.map(|listener| listener.local_addr().expect("an address").port())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u16 = 10_000;
+    const COUNT: u16 = 22_000;
+    // Several test programs may run.
+    let of_program = (std::process::id().wrapping_mul(997) % u32::from(COUNT)) as u16;
+    [(); N].map(|()| {
+        loop {
+            let port = FIRST + (of_program + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT;
+            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                return port;
+            }
+        }
+    })
 }
 
 fn kubectl(tools: &Tools, dir: &Path, config: &Path) -> Command {
