@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -169,18 +170,23 @@ async fn serve(
         None => None,
         Some(path) => Some(std::fs::read(path).map_err(|source| FileError::Read { path: path.clone(), source })?),
     };
+    let mut stop = pin!(stop);
     let (sender, receiver) = watch::channel(None);
     let following = tokio::spawn(certs::serve_certificate(certificate, client_ca, sender, expiry));
     let tls = tokio::select! {
         tls = first(receiver) => tls,
         () = say_that_it_waits() => return Ok(()),
+        () = &mut stop => return Ok(()),
     };
     let Some(tls) = tls else {
         return Err(following
             .await
             .map_or(GuardError::Unfollowed, |ended| ended.err().map_or(GuardError::Unfollowed, GuardError::from)));
     };
-    reviewer.state.ready().await;
+    tokio::select! {
+        () = reviewer.state.ready() => {}
+        () = &mut stop => return Ok(()),
+    }
     let handle = Handle::new();
     let router = router(config, reviewer, metrics, readiness.clone());
     let serving = server(config, tls, handle.clone()).serve(limits::connections(router, config.connections));

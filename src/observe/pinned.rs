@@ -226,6 +226,11 @@ impl Pinned {
         self.objects().remove(key);
     }
 
+    /// Forgets an object where it is this GitSync's.
+    pub fn forget_of(&self, key: &ObjectKey, sync: &SyncId) {
+        self.objects().retain(|known, object| known != key || *object.sync != *sync);
+    }
+
     /// Nothing of a GitSync is healed until it is applied again.
     pub fn let_be(&self, sync: &SyncId) {
         self.objects().values_mut().filter(|object| *object.sync == *sync).for_each(|object| object.declared = None);

@@ -31,7 +31,7 @@ use tracing::warn;
 
 pub use disabled::{Disabled, DisabledError, disable, enable};
 
-use certificates::Keeper;
+use certificates::{Keeper, Trust};
 
 use crate::certs::{Certificates, Expiry, RenewalError};
 use crate::kubernetes::{MANAGER, describe};
@@ -87,10 +87,11 @@ impl From<kube::Error> for ProtectError {
 }
 
 /// Whether an object is one that is kept from the chart's copies. A GitSync that declares the chart declares the copies, and
-/// leaves these to them: two owners would put them back against each other.
-pub fn keeps(object: &ObjectKey) -> bool {
-    let (kind, name) = (object.kind.as_str(), object.name.as_str());
-    object.group == "admissionregistration.k8s.io"
+/// leaves these to them: two owners would put them back against each other. The chart's bear its label.
+pub fn keeps(key: &ObjectKey, object: &Value) -> bool {
+    let (kind, name) = (key.kind.as_str(), key.name.as_str());
+    key.group == "admissionregistration.k8s.io"
+        && object["metadata"]["labels"]["app.kubernetes.io/part-of"] == MANAGER
         && match kind {
             "ValidatingWebhookConfiguration" => name == MANAGER,
             "ValidatingAdmissionPolicy" | "ValidatingAdmissionPolicyBinding" => name.starts_with("gitward-"),
@@ -150,23 +151,36 @@ fn changes(client: &Client, protect: &Protect) -> impl Stream<Item = ()> + use<>
 }
 
 async fn changed<K>(event: Result<watcher::Event<K>, watcher::Error>) -> Option<()> {
-    matches!(event, Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_))).then_some(())
+    // After a gap nobody tells what is gone.
+    matches!(event, Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_) | watcher::Event::InitDone)).then_some(())
 }
 
 async fn ensure(client: &Client, protect: &Protect, certificates: &mut Keeper) -> Result<Duration, ProtectError> {
     let copies = Copies::read(client, &protect.namespace, &protect.copy).await;
     let given = copies.as_ref().ok().and_then(|copies| copies.data.get(AUTHORITIES)).map(String::as_str);
-    let trust = certificates.trust(given, &webhook::live_bundle(client).await?).await?;
-    let put_back = async {
-        let copies = copies?;
-        let since = webhook::keep(client, &copies.webhook()?, &copies.owners, trust.bundle()).await?;
-        policies::keep(client, copies.protection()?, &copies.owners).await?;
-        Ok::<Option<Timestamp>, ProtectError>(since)
-    }
-    .await;
-    // Also where nothing can be put back: an expired certificate would be worse.
-    let next = certificates.keep(&trust, put_back.as_ref().ok().copied().flatten()).await?;
-    put_back.map(|_| next)
+    // What fails keeps nothing else from being put back.
+    let trust = certificates.trust(given, &webhook::live_bundle(client).await?).await;
+    let bundle = trust.as_ref().ok().and_then(Trust::bundle);
+    let (webhook, policies) = match &copies {
+        Ok(copies) => (keep_webhook(client, copies, bundle).await, keep_policies(client, copies).await),
+        Err(_) => (Ok(None), Ok(())),
+    };
+    let since = webhook.as_ref().ok().copied().flatten();
+    let next = certificates.keep(&trust?, since).await;
+    (copies?, webhook?, policies?);
+    next
+}
+
+async fn keep_webhook(
+    client: &Client,
+    copies: &Copies,
+    bundle: Option<&str>,
+) -> Result<Option<Timestamp>, ProtectError> {
+    webhook::keep(client, &copies.webhook()?, &copies.owners, bundle).await
+}
+
+async fn keep_policies(client: &Client, copies: &Copies) -> Result<(), ProtectError> {
+    policies::keep(client, copies.protection()?, &copies.owners).await
 }
 
 /// What the chart made, as it keeps it for being put back.

@@ -1,9 +1,14 @@
 //! The admission policies and their bindings: put back as the chart made them. The API server asks nobody about a change
 //! of these.
 
-use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingAdmissionPolicyBindingSpec,
+    ValidatingAdmissionPolicySpec,
+};
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tracing::{info, warn};
 
@@ -25,7 +30,7 @@ pub(super) async fn keep(client: &Client, copies: Vec<Value>, owners: &Value) ->
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
         let live = api.get_opt(&name).await?;
         // An apply leaves what others add: an exception in the constraints, or a condition, by which nothing is refused any more.
-        let has_more = |live: &DynamicObject| live.data["spec"] != copy["spec"];
+        let has_more = |live: &DynamicObject| spec(&kind, &live.data["spec"]) != spec(&kind, &copy["spec"]);
         if live.as_ref().is_some_and(|live| has_all(live, HELM, &copy) && !has_more(live)) {
             continue;
         }
@@ -43,4 +48,16 @@ pub(super) async fn keep(client: &Client, copies: Vec<Value>, owners: &Value) ->
         }
     }
     Ok(())
+}
+
+/// A spec with the fields that this version knows: what a later API server fills in makes no difference.
+fn spec(kind: &str, spec: &Value) -> Option<Value> {
+    match kind {
+        "ValidatingAdmissionPolicy" => known::<ValidatingAdmissionPolicySpec>(spec),
+        _ => known::<ValidatingAdmissionPolicyBindingSpec>(spec),
+    }
+}
+
+fn known<T: DeserializeOwned + Serialize>(spec: &Value) -> Option<Value> {
+    serde_json::to_value(T::deserialize(spec).ok()?).ok()
 }

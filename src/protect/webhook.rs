@@ -28,7 +28,7 @@ pub(super) async fn keep(
     if let Some((live, disabled)) = before.as_ref().and_then(|live| Some((live, Disabled::of(live)?))) {
         warn!(reason = disabled.reason, by = disabled.by, "the guard is disabled: nothing is refused");
         empty(&api, live).await?;
-        // Nobody is called, and the next configuration has the bundle from its first moment on.
+        // Nobody is called.
         return Ok(Some(Timestamp::UNIX_EPOCH));
     }
     let patch = bundle.map(|bundle| own_patch(&copy, name, bundle, owners));

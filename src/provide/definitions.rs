@@ -17,17 +17,31 @@ use crate::kubernetes::{describe, has_all};
 const MANAGER: &str = "gitward-definitions";
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Brings them up to date; tries until it can.
-pub(super) async fn upgrade(client: Client) {
-    let api: Api<CustomResourceDefinition> = Api::all(client);
-    for crd in crds() {
-        while let Err(error) = ensure(&api, &crd).await {
-            let name = crd.name_any();
-            warn!(
-                name,
-                error = describe(&error),
-                "a CustomResourceDefinition of gitward is not up to date; trying again"
-            );
+/// The definitions of this version, and where they go.
+pub struct Definitions(Api<CustomResourceDefinition>);
+
+impl Definitions {
+    /// Does nothing yet.
+    pub fn new(client: Client) -> Definitions {
+        Definitions(Api::all(client))
+    }
+
+    /// Brings those up to date that can be; whether all are.
+    pub async fn upgrade(&self) -> bool {
+        let mut all = true;
+        for crd in crds() {
+            if let Err(error) = ensure(&self.0, &crd).await {
+                let (name, error) = (crd.name_any(), describe(&error));
+                warn!(name, error, "a CustomResourceDefinition of gitward is not up to date; trying again");
+                all = false;
+            }
+        }
+        all
+    }
+
+    /// The same, until all are.
+    pub(super) async fn finish(self) {
+        while !self.upgrade().await {
             tokio::time::sleep(RETRY).await;
         }
     }

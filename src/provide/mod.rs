@@ -7,13 +7,10 @@ mod definitions;
 mod exclusive;
 mod lookups;
 
+pub use definitions::Definitions;
 use kube::Client;
 
 /// Provides until the process ends.
-pub async fn provide(client: Client) {
-    tokio::join!(
-        definitions::upgrade(client.clone()),
-        exclusive::keep_labels(client.clone()),
-        lookups::keep_role(client)
-    );
+pub async fn provide(client: Client, definitions: Definitions) {
+    tokio::join!(definitions.finish(), exclusive::keep_labels(client.clone()), lookups::keep_role(client));
 }

@@ -81,23 +81,30 @@ pub(super) async fn release_after(ctx: Arc<Context>, gone: Arc<Notify>) {
         gone.notified().await;
         let mut known = ctx.inventories.syncs().await;
         known.extend(ctx.progress.syncs());
-        for id in known {
-            if let Err(error) = release_gone(&ctx, &id).await {
-                warn!(git_sync = %id, %error, "objects of a GitSync that is gone are not released; trying again");
-                let gone = gone.clone();
-                tokio::spawn(async move {
+        // None waits for another, whose last look may still be under way.
+        for id in known.into_iter().filter(|id| !ctx.is_there(id)) {
+            let ctx = ctx.clone();
+            tokio::spawn(async move {
+                while let Err(error) = release_gone(&ctx, &id).await {
+                    warn!(git_sync = %id, %error, "objects of a GitSync that is gone are not released; trying again");
                     tokio::time::sleep(RETRY).await;
-                    gone.notify_one();
-                });
-            }
+                }
+            });
         }
     }
 }
 
-async fn release_gone(ctx: &Context, id: &SyncId) -> Result<(), RunError> {
-    if ctx.is_there(id) {
-        return Ok(());
+/// What another GitSync of the same name has created is not pruned by this one: it is released first, as that one was to do.
+pub(super) async fn take_up(ctx: &Context, id: &SyncId, sync: &GitSync) -> Result<(), RunError> {
+    let uid = sync.metadata.uid.as_deref().unwrap_or_default();
+    if ctx.inventories.is_of_another(id, uid).await {
+        end(ctx, id, ctx.inventories.get(id).await, false).await?;
     }
+    ctx.inventories.belongs_to(id, uid).await;
+    Ok(())
+}
+
+async fn release_gone(ctx: &Context, id: &SyncId) -> Result<(), RunError> {
     let _turn = ctx.turn(id).await;
     // Somebody may have made it again.
     if ctx.is_there(id) {

@@ -21,7 +21,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, OwnedMutexGuard, Semaphore, mpsc};
 use tracing::{debug, info, warn};
 
-use super::cleanup::{clean_up, release_after};
+use super::cleanup::{clean_up, release_after, take_up};
 use super::follow::follow;
 use super::gauges::Gauges;
 use super::inventory::{Inventories, InventoryError};
@@ -37,7 +37,7 @@ use crate::kubernetes::MANAGER;
 use crate::lead::{Fence, Lead, LeaseConfig, Lost};
 use crate::observe::{Healer, Pinned, Strays, Told, Wakes, Watches};
 use crate::protect::{self, Protect};
-use crate::provide::provide;
+use crate::provide::{Definitions, provide};
 use crate::render::{Cluster, Programs};
 use crate::source::Repositories;
 use crate::telemetry::{self, Readiness};
@@ -140,14 +140,18 @@ pub async fn run(
     let reconciling = async {
         tokio::select! {
             () = lead.acquire() => {}
-            () = stop.clone() => return Ok(()),
+            // It may have been taken in this moment.
+            () = stop.clone() => {
+                lead.release().await;
+                return Ok(());
+            }
         }
-        tokio::select! {
-            ended = reconciler.run(config, stop) => ended?,
+        let ended = tokio::select! {
+            ended = reconciler.run(config, stop) => ended,
             lost = lead.keep() => return Err(lost.into()),
-        }
+        };
         lead.release().await;
-        Ok(())
+        Ok(ended?)
     };
     tokio::select! {
         ended = reconciling => ended,
@@ -193,7 +197,10 @@ impl Reconciler {
         let (namespace, copy) = (config.namespace, config.webhook_copy);
         let webhook = Protect { namespace, copy, certificates: config.certificates, expiry };
         tokio::spawn(protect::keep(client.clone(), webhook));
-        tokio::spawn(provide(client.clone()));
+        // Before the first status is written, of which an older definition would drop what is new.
+        let definitions = Definitions::new(client.clone());
+        definitions.upgrade().await;
+        tokio::spawn(provide(client.clone(), definitions));
         tokio::spawn(surroundings.report(context.clone()));
         let of = context.clone();
         tokio::spawn(strays.run(move |key| of.clone().is_declared(key)));
@@ -281,6 +288,7 @@ async fn reconcile(sync: Arc<GitSync>, ctx: Arc<Context>) -> Result<Action, Loop
     if !ctx.is_there(&id) {
         return Ok(Action::await_change());
     }
+    take_up(&ctx, &id, &sync).await?;
     let (ends, holds) = (sync.metadata.deletion_timestamp.is_some(), sync.finalizers().iter().any(|f| f == FINALIZER));
     // Only who has objects to delete must not go before they are.
     if sync.spec.deletion_policy == DeletionPolicy::Delete || (ends && holds) {
@@ -391,13 +399,12 @@ impl Context {
 
     /// Whether some inventory lists an object.
     async fn is_declared(self: Arc<Self>, key: ObjectKey) -> bool {
-        self.inventories.other_owner(&SyncId::default(), &key).await.is_some()
+        !self.inventories.other_owners(&SyncId::default(), &key).await.is_empty()
     }
 
     /// The GitSync, other than `id`, whose object this is. One that is gone has none, however it went.
     pub(super) async fn other_owner(&self, id: &SyncId, key: &ObjectKey) -> Option<SyncId> {
-        let owner = self.inventories.other_owner(id, key).await?;
-        self.is_there(&owner).then_some(owner)
+        self.inventories.other_owners(id, key).await.into_iter().find(|owner| self.is_there(owner))
     }
 
     /// Whether a GitSync was there when it was looked last; also where that is not known.

@@ -71,7 +71,7 @@ pub(super) async fn prepare(ctx: &Context, sync: Of<'_>, declared: Vec<Declared>
             // A test of a chart, and the like: never applied.
             Ok(None) => continue,
             // The chart of gitward itself.
-            Ok(Some((key, _))) if sync.namespace().as_ref() == Some(&ctx.namespace) && keeps(&key) => continue,
+            Ok(Some((key, _))) if sync.namespace().as_ref() == Some(&ctx.namespace) && keeps(&key, &object) => continue,
             Ok(Some(found)) => found,
             // The API server is out of reach: no object's fault.
             Err(error) if error.is_outage() => return Err(error.into()),

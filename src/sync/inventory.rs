@@ -21,6 +21,8 @@ use crate::observe::{Content, Recalled};
 const SYNC: &str = "gitward.dev/inventory";
 /// Label of the ConfigMaps: the GitSync's namespace.
 const SYNC_NAMESPACE: &str = "gitward.dev/inventory-namespace";
+/// Annotation of the ConfigMaps: the GitSync's uid. Another one of the same name has created nothing of this.
+const SYNC_UID: &str = "gitward.dev/inventory-uid";
 /// How many objects one ConfigMap lists. An object may have 1 MiB; a line has some 700 bytes at the very most, and a part may hold
 /// twice as many while lines move.
 const PER_PART: usize = 700;
@@ -55,12 +57,14 @@ pub type Inventory = BTreeMap<ObjectKey, Record>;
 pub struct Inventories {
     api: Api<ConfigMap>,
     by_sync: Mutex<HashMap<SyncId, Inventory>>,
+    /// Whose each is, where that is known.
+    uids: Mutex<HashMap<SyncId, String>>,
 }
 
 impl Inventories {
     /// None is known yet.
     pub fn new(client: Client, namespace: &str) -> Inventories {
-        Inventories { api: Api::namespaced(client, namespace), by_sync: Mutex::default() }
+        Inventories { api: Api::namespaced(client, namespace), by_sync: Mutex::default(), uids: Mutex::default() }
     }
 
     /// Reads what is stored.
@@ -69,14 +73,29 @@ impl Inventories {
     /// Where the API server fails.
     pub async fn load(&self) -> Result<(), InventoryError> {
         let mut by_sync: HashMap<SyncId, Inventory> = HashMap::new();
+        let mut uids = HashMap::new();
         for part in self.api.list(&ListParams::default().labels(SYNC)).await? {
             let label = |key: &str| part.labels().get(key).cloned();
             let Some((name, namespace)) = label(SYNC).zip(label(SYNC_NAMESPACE)) else { continue };
             let lines = part.data.as_ref().and_then(|data| data.get(OBJECTS)).map(String::as_str).unwrap_or_default();
-            by_sync.entry(SyncId { namespace, name }).or_default().extend(lines.lines().filter_map(parse));
+            let id = SyncId { namespace, name };
+            if let Some(uid) = part.annotations().get(SYNC_UID) {
+                uids.insert(id.clone(), uid.clone());
+            }
+            by_sync.entry(id).or_default().extend(lines.lines().filter_map(parse));
         }
-        *self.by_sync.lock().await = by_sync;
+        (*self.by_sync.lock().await, *self.uids.lock().await) = (by_sync, uids);
         Ok(())
+    }
+
+    /// Whether an inventory is that of another GitSync, which had the same name and is gone.
+    pub async fn is_of_another(&self, sync: &SyncId, uid: &str) -> bool {
+        self.uids.lock().await.get(sync).is_some_and(|known| known != uid)
+    }
+
+    /// From now on the inventory is that of the GitSync with this uid.
+    pub async fn belongs_to(&self, sync: &SyncId, uid: &str) {
+        self.uids.lock().await.insert(sync.clone(), uid.to_owned());
     }
 
     /// The inventory of a GitSync.
@@ -100,10 +119,11 @@ impl Inventories {
         self.by_sync.lock().await.iter().map(|(sync, inventory)| (sync.clone(), inventory.clone())).collect()
     }
 
-    /// The GitSync, other than `sync`, that has created the object.
-    pub async fn other_owner(&self, sync: &SyncId, key: &ObjectKey) -> Option<SyncId> {
+    /// The GitSyncs, other than `sync`, that have created the object: more than one while one that is gone is cleaned up after.
+    pub async fn other_owners(&self, sync: &SyncId, key: &ObjectKey) -> Vec<SyncId> {
         let all = self.by_sync.lock().await;
-        all.iter().find(|(id, inventory)| *id != sync && inventory.contains_key(key)).map(|(id, _)| id.clone())
+        let others = all.iter().filter(|(id, inventory)| *id != sync && inventory.contains_key(key));
+        others.map(|(id, _)| id.clone()).collect()
     }
 
     /// What all GitSyncs have created, each with its API version.
@@ -137,6 +157,7 @@ impl Inventories {
         let mut all = self.by_sync.lock().await;
         if inventory.is_empty() {
             all.remove(sync);
+            self.uids.lock().await.remove(sync);
         } else {
             all.insert(sync.clone(), inventory);
         }
@@ -147,7 +168,8 @@ impl Inventories {
     async fn write(&self, sync: &SyncId, before: &[String], after: &[String]) -> Result<(), InventoryError> {
         for (index, part) in after.iter().enumerate().filter(|(index, part)| before.get(*index) != Some(part)) {
             let name = part_name(sync, index);
-            let part = config_map(sync, &name, part.clone());
+            let uid = self.uids.lock().await.get(sync).cloned();
+            let part = config_map(sync, uid, &name, part.clone());
             self.api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&part)).await?;
         }
         Ok(())
@@ -176,10 +198,12 @@ fn part_name(sync: &SyncId, index: usize) -> String {
     format!("gitward-inventory-{}.{}-{index}", sync.namespace, sync.name)
 }
 
-fn config_map(sync: &SyncId, name: &str, objects: String) -> ConfigMap {
+fn config_map(sync: &SyncId, uid: Option<String>, name: &str, objects: String) -> ConfigMap {
     let labels = [(SYNC, &sync.name), (SYNC_NAMESPACE, &sync.namespace)];
     let labels = labels.map(|(key, value)| (key.to_owned(), value.clone()));
-    let metadata = ObjectMeta { name: Some(name.to_owned()), labels: Some(labels.into()), ..ObjectMeta::default() };
+    let annotations = uid.map(|uid| [(SYNC_UID.to_owned(), uid)].into());
+    let labels = Some(labels.into());
+    let metadata = ObjectMeta { name: Some(name.to_owned()), labels, annotations, ..ObjectMeta::default() };
     ConfigMap { metadata, data: Some([(OBJECTS.to_owned(), objects)].into()), ..ConfigMap::default() }
 }
 

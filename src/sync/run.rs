@@ -321,7 +321,8 @@ pub(super) async fn release_one(
     record: &Record,
 ) -> Result<(), ApplyError> {
     let _alone = ctx.pinned.lock(key).await;
-    ctx.pinned.forget(key);
+    // Another one may have taken it over already.
+    ctx.pinned.forget_of(key, id);
     match ctx.kinds.served(&record.api_version, key).await? {
         Some(kind) => release(&ctx.client, &kind, key, id).await,
         None => Ok(()),

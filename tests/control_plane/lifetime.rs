@@ -1,6 +1,6 @@
 //! What is and what happens while no reconciler runs: GitSyncs go, definitions are of another version.
 
-use gitward_test_cluster::eventually;
+use gitward_test_cluster::{Repo, eventually};
 use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, World, config_map, sync};
@@ -20,9 +20,18 @@ fn nothing_waits_for_a_reconciler_that_is_not_there_and_the_next_one_makes_up_fo
         world.wait_applied(ns, &commit);
     }
     only_who_deletes_objects_has_a_finalizer(&world);
+    world.namespace("anew");
+    let repo = world.git.repo("anew");
+    repo.write("a/old.yaml", &config_map("anew", "old", "green"));
+    repo.write("b/new.yaml", &config_map("anew", "new", "green"));
+    let commit = repo.push("Two folders");
+    follow(&world, &repo, "a");
+    world.wait_applied("anew", &commit);
     world.gitward.stop_reconciler();
     let delete = |name: &str| world.cluster.kubectl("admin", &["delete", "gitsync", name, "-n", OWN, "--timeout=30s"]);
     delete("kept").ok();
+    delete("anew").ok();
+    follow(&world, &repo, "b");
     world.cluster.kubectl("admin", &["delete", "gitsync", "deleted", "-n", OWN, "--wait=false"]).ok();
     definitions_are_of_other_versions(&world);
     world.gitward.start_reconciler();
@@ -34,6 +43,17 @@ fn nothing_waits_for_a_reconciler_that_is_not_there_and_the_next_one_makes_up_fo
     assert_eq!(world.field("configmap/settings", "kept", "/data/color"), "green");
     world.cluster.kubectl("dev", &["delete", "configmap", "settings", "-n", "kept"]).ok();
     definitions_are_brought_up_to_date(&world);
+    world.wait_applied("anew", &commit);
+    assert_eq!(world.field("configmap/new", "anew", "/data/color"), "green");
+    assert_eq!(world.field("configmap/old", "anew", "/data/color"), "green", "another one made it, which left it");
+    assert_eq!(world.field("configmap/old", "anew", "/metadata/labels/gitward.dev~1sync-name"), Value::Null);
+}
+
+/// Always under the same name.
+fn follow(world: &World, repo: &Repo, path: &str) {
+    let mut anew = sync("anew", &repo.file_url(), json!({}));
+    anew["spec"]["source"]["path"] = path.into();
+    world.apply("admin", &anew);
 }
 
 fn only_who_deletes_objects_has_a_finalizer(world: &World) {

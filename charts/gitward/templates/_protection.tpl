@@ -160,7 +160,7 @@ spec:
   variables:
     # dyn: each kind has one of them, and the API server would warn of the others.
     - name: accounts
-      expression: "[dyn(object).?spec.?serviceAccountName, dyn(object).?spec.?template.?spec.?serviceAccountName, dyn(object).?spec.?jobTemplate.?spec.?template.?spec.?serviceAccountName, dyn(object).?data.?spec.?template.?spec.?serviceAccountName]"
+      expression: "[dyn(object).?spec.?serviceAccountName, dyn(object).?spec.?template.?spec.?serviceAccountName, dyn(object).?spec.?jobTemplate.?spec.?template.?spec.?serviceAccountName, dyn(object).?data.?spec.?template.?spec.?serviceAccountName, dyn(object).?data.?spec.?template.?spec.?serviceAccount]"
   validations:
     - expression: {{ printf "!variables.accounts.exists(a, a.orValue('') in [%s])" (include "gitward.controllerAccounts" . | replace "\n" " ") | quote }}
       reason: Forbidden

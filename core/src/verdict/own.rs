@@ -11,11 +11,13 @@ use crate::names;
 /// Annotation of the webhook configuration: the reason for which an installer has disabled the guard.
 const DISABLED: &str = "gitward.dev/disabled";
 /// Where an account stands in a Pod, in what makes Pods, and in the ControllerRevision of what makes Pods.
-const ACCOUNTS: [&[&str]; 4] = [
+/// There nothing fills `serviceAccountName` in from its old name.
+const ACCOUNTS: [&[&str]; 5] = [
     &["spec", "serviceAccountName"],
     &["spec", "template", "spec", "serviceAccountName"],
     &["spec", "jobTemplate", "spec", "template", "spec", "serviceAccountName"],
     &["data", "spec", "template", "spec", "serviceAccountName"],
+    &["data", "spec", "template", "spec", "serviceAccount"],
 ];
 /// What may be read of a node through the API server: exactly these, since a path may be written in many ways.
 const READ_ONLY: [&str; 9] = [
