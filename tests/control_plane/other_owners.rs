@@ -1,31 +1,10 @@
 //! Teams that keep their GitOps operator: the guard holds people to what Flux or Argo CD declares. Their objects are
 //! applied as those operators apply them, under their accounts with tokens of their pods.
 
-use std::path::PathBuf;
-
-use gitward_test_cluster::{Output, eventually};
+use gitward_test_cluster::{Output, eventually, operator};
 use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, World, deployment};
-
-/// A kubeconfig of an account with a token that is bound to a Pod of it.
-fn operator(world: &World, namespace: &str, account: &str) -> String {
-    let cluster = world.cluster;
-    if cluster.get(&["namespace", namespace]).is_none() {
-        cluster.kubectl("admin", &["create", "namespace", namespace]).ok();
-    }
-    cluster.kubectl("admin", &["create", "serviceaccount", account, "-n", namespace]).ok();
-    let subject = format!("--serviceaccount={namespace}:{account}");
-    cluster.kubectl("admin", &["create", "clusterrolebinding", account, "--clusterrole=cluster-admin", &subject]).ok();
-    let spec = json!({"spec": {"serviceAccountName": account}}).to_string();
-    cluster.kubectl("admin", &["run", account, "--image=x:1", "-n", namespace, "--overrides", &spec]).ok();
-    let bound = ["--bound-object-kind=Pod", "--bound-object-name", account];
-    let token = cluster.kubectl("admin", &[&["create", "token", account, "-n", namespace][..], &bound].concat());
-    let file: PathBuf = cluster.dir().join(format!("{account}.token"));
-    std::fs::write(&file, token.ok()).unwrap();
-    cluster.kubeconfig_with_token_file(account, &file);
-    account.to_owned()
-}
 
 fn refused(output: &Output, expected: &str) {
     assert!(output.refused().contains(expected), "{}: {}", output.command, output.stderr);
@@ -75,7 +54,7 @@ fn what_flux_declares_is_changed_by_flux_alone() {
     let world = start("Flux", ns);
     let labels =
         json!({"kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"});
-    let flux = operator(&world, "flux-system", "kustomize-controller");
+    let flux = operator(world.cluster, "flux-system", "kustomize-controller");
     let apply = |image: &str| {
         let object = declared(ns, "web", labels.clone(), json!({})).replace("example.com/web:1", image);
         let args = ["apply", "--server-side", "--force-conflicts", "--field-manager=kustomize-controller", "-f", "-"];
@@ -85,7 +64,7 @@ fn what_flux_declares_is_changed_by_flux_alone() {
     held(&world, ns, "web", "Kustomization flux-system/apps", apply);
 
     // helm-controller with Helm 3 creates and updates.
-    let helm = operator(&world, "flux-system", "helm-controller");
+    let helm = operator(world.cluster, "flux-system", "helm-controller");
     let labels = json!({"helm.toolkit.fluxcd.io/name": "shop", "helm.toolkit.fluxcd.io/namespace": "apps"});
     let object = declared(ns, "shop", labels, json!({"meta.helm.sh/release-name": "shop"}));
     world.cluster.kubectl_in(&helm, &["create", "--field-manager=helm-controller", "-f", "-"], Some(&object)).ok();
@@ -99,7 +78,7 @@ fn what_flux_declares_is_changed_by_flux_alone() {
 fn what_argo_cd_declares_is_changed_by_argo_cd_alone() {
     let ns = "argued";
     let world = start("ArgoCd", ns);
-    let argo = operator(&world, "argocd", "argocd-application-controller");
+    let argo = operator(world.cluster, "argocd", "argocd-application-controller");
     // The default since Argo CD 3: client-side apply, tracked by annotation.
     let tracked = json!({"argocd.argoproj.io/tracking-id": format!("shop:apps/Deployment:{ns}/web")});
     let apply = |image: &str| {

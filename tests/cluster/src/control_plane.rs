@@ -78,11 +78,35 @@ impl ControlPlane {
     /// # Panics
     /// Where a part does not come up again.
     pub fn restart(&self) {
+        self.restart_with(|| {});
+    }
+
+    /// Copies what etcd has stored, while it stands still. Returns the copy.
+    ///
+    /// # Panics
+    /// Where it cannot be copied, or a part does not come up again.
+    pub fn back_up(&self) -> PathBuf {
+        let copy = self.dir.join("etcd.backup");
+        self.restart_with(|| copy_dir(&self.dir.join("etcd"), &copy));
+        copy
+    }
+
+    /// Makes the cluster what it was when the copy was made.
+    ///
+    /// # Panics
+    /// As [`ControlPlane::back_up`].
+    pub fn restore(&self, copy: &Path) {
+        self.restart_with(|| copy_dir(copy, &self.dir.join("etcd")));
+    }
+
+    /// Does something while all parts stand still.
+    fn restart_with(&self, between: impl FnOnce()) {
         let mut parts = self.parts.lock().expect("no test has failed");
         drop(parts.take());
         eventually("the API server has freed its port", Duration::from_secs(60), || {
             TcpListener::bind(("127.0.0.1", self.port)).map(drop).map_err(|error| error.to_string())
         });
+        between();
         *parts = Some(Parts::start(&self.tools, &self.dir, self.ports));
         self.wait();
     }
@@ -190,6 +214,8 @@ impl ControlPlane {
         let stages = crate::workspace().join("tests/cluster/tools/kwok/stages.yaml");
         kwok.env("HOME", self.dir())
             .arg("--manage-all-nodes")
+            // Without it the node counts as dead after 40 s, and its Pods as not ready.
+            .arg("--node-lease-duration-seconds=40")
             .arg("--config")
             .arg(stages)
             .arg("--kubeconfig")
@@ -251,6 +277,14 @@ pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
             }
         }
     })
+}
+
+/// Replaces a folder by a copy of another.
+fn copy_dir(from: &Path, to: &Path) {
+    if to.exists() {
+        std::fs::remove_dir_all(to).expect("the folder can be removed");
+    }
+    Output::of(Command::new("cp").arg("-a").arg(from).arg(to), None).ok();
 }
 
 fn kubectl(tools: &Tools, dir: &Path, config: &Path) -> Command {

@@ -71,14 +71,18 @@ impl<'a> Gitward<'a> {
     /// # Panics
     /// Where a step fails.
     pub fn install_by(cluster: &'a ControlPlane, binary: &Path, install: impl FnOnce(&[String])) -> Gitward<'a> {
-        let [guard, guard_observe, reconciler_observe] = free_ports();
-        let ports = Ports { guard, guard_observe, reconciler_observe };
-        install(&ports.values());
-        let binary = binary.to_owned();
-        let mut gitward = Gitward { cluster, binary, guard: None, reconciler: None, reconciler_env: Vec::new(), ports };
+        let mut gitward = Gitward::prepare(cluster, binary);
+        install(&gitward.values());
         gitward.start_reconciler();
         gitward.start_guard();
         gitward
+    }
+
+    /// Nothing is installed yet. Whoever does it gives helm [`Gitward::values`], and starts the processes then.
+    pub fn prepare(cluster: &'a ControlPlane, binary: &Path) -> Gitward<'a> {
+        let [guard, guard_observe, reconciler_observe] = free_ports();
+        let ports = Ports { guard, guard_observe, reconciler_observe };
+        Gitward { cluster, binary: binary.to_owned(), guard: None, reconciler: None, reconciler_env: Vec::new(), ports }
     }
 
     /// The values with which the chart is installed here, as arguments of helm.

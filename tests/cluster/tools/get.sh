@@ -20,6 +20,7 @@ helm=$(version helm.sh/helm/v4 helm)
 kustomize=$(version sigs.k8s.io/kustomize/kustomize/v5 kustomize)
 kwok=$(version sigs.k8s.io/kwok kwok)
 registry=$(version github.com/distribution/distribution/v3 registry)
+flux=$(version github.com/fluxcd/kustomize-controller flux)
 [[ $kubernetes =~ ^1\.[0-9]+\.[0-9]+$ ]] || die "KUBERNETES is '$kubernetes', and no version such as $pinned"
 case $(uname -m) in x86_64) arch=amd64 ;; aarch64 | arm64) arch=arm64 ;; *) die "no release for $(uname -m)" ;; esac
 dir=${GITWARD_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/gitward/tools}/kubernetes-$kubernetes-etcd-$etcd-helm-$helm-kustomize-$kustomize-kwok-$kwok
@@ -29,9 +30,16 @@ flock 9
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-names="kube-apiserver kube-controller-manager kubectl etcd helm kustomize kwok gitssh registry"
-# The folder's name says the version of most; the registry says its own.
-missing() { [ ! -x "$dir/$1" ] || { [ "$1" = registry ] && ! "$dir/$1" --version | grep -qF " v$registry"; }; }
+names="kube-apiserver kube-controller-manager kubectl etcd helm kustomize kwok gitssh registry kustomize-controller"
+# The folder's name says the version of most; two say their own.
+missing() {
+  [ ! -x "$dir/$1" ] && return
+  case $1 in
+  registry) ! "$dir/$1" --version | grep -qF " v$registry" ;;
+  kustomize-controller) ! grep -qaF "fluxcd/kustomize-controller@v$flux" "$dir/$1" ;;
+  *) return 1 ;;
+  esac
+}
 keep() { chmod +x "$1" && mv "$1" "$dir/$2.new" && mv "$dir/$2.new" "$dir/$2"; }
 
 if [ "$kubernetes" != "$pinned" ]; then
@@ -78,7 +86,7 @@ from_release() {
       tar -xzf "$work/kustomize.tgz" -C "$work" kustomize
     ;;
   # Our own, and what is only built here.
-  gitssh | registry) return 1 ;;
+  gitssh | registry | kustomize-controller) return 1 ;;
   kwok)
     fetch "$kwok_url/kwok-linux-$arch" "$work/kwok" && fetch "$kwok_url/kwok-linux-$arch.sha256" "$work/sums" &&
       check "$work/kwok" "$(cut -d' ' -f1 "$work/sums")"
@@ -118,6 +126,7 @@ from_module() {
     flags="-s -w -X github.com/distribution/distribution/v3/version.version=v$registry"
     ;;
   kwok) module=kwok package=sigs.k8s.io/kwok/cmd/kwok ;;
+  kustomize-controller) module=flux package=github.com/fluxcd/kustomize-controller ;;
   *)
     module=kubernetes package=k8s.io/kubernetes/cmd/$1
     if [ "$kubernetes" != "$pinned" ]; then
