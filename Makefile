@@ -4,12 +4,13 @@
 # make test-clock  a reconciler whose clock is wrong by a year; needs libfaketime, so it is not part of `make test`
 # make manifests  gitward for those who do not use Helm: dist/crds.yaml and dist/gitward.yaml; VALUES="--set logLevel=debug" for other values
 # make audit   what gitward is built from: licences, duplicates, sources, known vulnerabilities where their list can be reached
+# make image   the image, with whatever builder is there; IMAGE=registry.example.com/gitward:0.1.0
 # make fuzz    random field sets and broken reviews, without an end
 # make soak    crashes at random points without an end, and a repository of 1 GiB; SOAK=20 for so many rounds, GITWARD_SEED=… again
 # make bench-guard  what a review costs, beside a webhook that does nothing; ROUNDS=10 for steadier numbers
 # make bench-reconcile  how fast drift is healed, what a first sync costs beside bare applies, what a restart writes; some ten minutes
 
-.PHONY: demo test test-cert-manager test-clock tools crds manifests lint audit fuzz soak bench-guard bench-reconcile
+.PHONY: demo test test-cert-manager test-clock tools crds manifests lint audit fuzz soak bench-guard bench-reconcile image
 
 demo: tools
 	cargo build --quiet --bin gitward
@@ -26,6 +27,11 @@ test-cert-manager: tools
 LIBFAKETIME ?= $(firstword $(wildcard /usr/lib/*/faketime/libfaketime.so.1 /usr/lib/faketime/libfaketime.so.1))
 test-clock: tools
 	LIBFAKETIME=$(LIBFAKETIME) cargo test --workspace --test control_plane -- --ignored clock_is_wrong
+
+# Without a builder it is target/image/gitward.tar, for `ctr images import`, `podman load` or `skopeo copy oci-archive:…`.
+IMAGE ?= gitward:$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+image:
+	image/build.sh "$(IMAGE)"
 
 tools:
 	@tests/cluster/tools/get.sh >/dev/null
