@@ -15,7 +15,7 @@ case ${1:-} in
 rust)
   mkdir -p "$2"
   dest=$(cd "$2" && pwd)
-  [ -x "$cache/bin/cargo-cyclonedx" ] || cargo install --quiet --locked --root "$cache" "cargo-cyclonedx@$cargo_cyclonedx"
+  [ -x "$cache/bin/cargo-cyclonedx" ] || cargo install --quiet --locked --debug --root "$cache" "cargo-cyclonedx@$cargo_cyclonedx"
   # It writes beside each Cargo.toml: a copy leaves the work tree alone.
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
