@@ -55,7 +55,7 @@ manifests: tools
 	mkdir -p $(DIST)
 	printf 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: gitward-system\n  labels: {pod-security.kubernetes.io/enforce: restricted}\n' > $(DIST)/crds.yaml
 	cat charts/gitward/crds/gitward.yaml >> $(DIST)/crds.yaml
-	"$$(tests/cluster/tools/get.sh 2>/dev/null)/helm" template gitward charts/gitward -n gitward-system $(VALUES) > $(DIST)/gitward.yaml
+	"$$(tests/cluster/tools/get.sh 2>/dev/null)/helm" template gitward charts/gitward -n gitward-system --skip-tests $(VALUES) > $(DIST)/gitward.yaml
 
 # The same properties that `make test` tries a fixed number of inputs with, until somebody stops it.
 fuzz:

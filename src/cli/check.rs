@@ -1,16 +1,19 @@
-//! `gitward check`: the guard's verdict on recorded reviews, without a cluster.
+//! `gitward check`: the guard's verdict on recorded reviews, without a cluster or from a guard that runs.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use gitward_core::verdict::{Decision, Listed, Policy, Request, ReviewError, Verdict};
-use serde_json::json;
+use axum::http::Uri;
+use gitward_core::verdict::{Listed, Policy, Request, ReviewError, Verdict};
+use serde_json::{Value, json};
 use thiserror::Error;
 
+use super::running::{Running, RunningError};
 use crate::guard::{FileError, read_objects, read_policy};
+use crate::kubernetes::chain;
 
-/// Judge recorded AdmissionReviews offline. One JSON line per review; exit status 0: nothing denied, 1: something
-/// denied, 2: something could not be judged.
+/// Judge recorded AdmissionReviews, offline or by a guard that runs. One JSON line per review; exit status 0: nothing denied, or
+/// everything as expected; 1: something denied, or not as expected; 2: something could not be judged.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// A GuardPolicy (YAML or JSON); without it the built-in policy applies.
@@ -28,6 +31,18 @@ pub(super) struct Args {
     /// The service account of the guard, in that namespace.
     #[arg(long, default_value = "gitward-guard")]
     guard_account: String,
+    /// Ask the guard that serves at this address, such as https://gitward-guard.gitward-system.svc, instead of judging here.
+    #[arg(long, requires = "authorities", conflicts_with_all = ["policy", "objects"])]
+    guard: Option<Uri>,
+    /// A folder whose files have the authorities of that guard's certificate, as PEM.
+    #[arg(long, requires = "guard")]
+    authorities: Option<PathBuf>,
+    /// The name in that guard's certificate, where it is not that of the address.
+    #[arg(long, requires = "guard")]
+    guard_name: Option<String>,
+    /// The verdict that every review shall have.
+    #[arg(long, value_parser = ["allow", "warn", "deny"])]
+    expect: Option<String>,
     /// Files with one AdmissionReview each.
     #[arg(required = true)]
     reviews: Vec<PathBuf>,
@@ -39,50 +54,75 @@ enum CheckError {
     Read(String, std::io::Error),
     #[error("{0}: {1}")]
     Review(String, ReviewError),
+    #[error(transparent)]
+    Running(#[from] RunningError),
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
-pub(super) fn run(args: &Args) -> ExitCode {
-    let built_in = Policy::built_in(&args.namespace, &args.reconciler_account, &args.guard_account);
-    let (policy, objects) = match prepare(args, built_in) {
-        Ok(prepared) => prepared,
-        Err(error) => return super::fail(&error),
+/// Who judges.
+enum Judge {
+    Offline(Policy, Listed),
+    Guard(Running),
+}
+
+pub(super) fn run(args: Args) -> ExitCode {
+    super::in_runtime(async || check(&args).await)
+}
+
+async fn check(args: &Args) -> Result<ExitCode, CheckError> {
+    let judge = match (&args.guard, &args.authorities) {
+        (Some(url), Some(authorities)) => {
+            Judge::Guard(Running::at(url.clone(), authorities, args.guard_name.as_deref())?)
+        }
+        _ => prepare(args)?,
     };
-    let (mut denied, mut unjudged) = (false, false);
+    let (mut unwanted, mut unjudged) = (false, false);
     for review in &args.reviews {
-        let stem = review.file_stem().unwrap_or_default().to_string_lossy();
-        match verdict(review, &policy, &objects) {
-            Ok(verdict) => {
-                denied |= verdict.decision == Decision::Deny;
-                let fields: Vec<String> = verdict.fields.iter().map(|field| field.path.to_string()).collect();
-                let (decision, reason) = (verdict.decision.as_str(), verdict.reason.as_str());
-                println!("{}", json!({"review": stem, "verdict": decision, "reason": reason, "fields": fields}));
+        match judge.verdict(review).await {
+            Ok(mut line) => {
+                unwanted |= match &args.expect {
+                    Some(expected) => line["verdict"] != expected.as_str(),
+                    None => line["verdict"] == "deny",
+                };
+                line["review"] = json!(review.file_stem().unwrap_or_default().to_string_lossy());
+                println!("{line}");
             }
             Err(error) => {
                 unjudged = true;
-                eprintln!("gitward: {error}");
+                eprintln!("gitward: {}", chain(&error));
             }
         }
     }
-    match (unjudged, denied) {
+    Ok(match (unjudged, unwanted) {
         (true, _) => ExitCode::from(2),
         (false, true) => ExitCode::from(1),
         (false, false) => ExitCode::SUCCESS,
+    })
+}
+
+impl Judge {
+    async fn verdict(&self, path: &Path) -> Result<Value, CheckError> {
+        let show = || path.display().to_string();
+        let body = std::fs::read(path).map_err(|error| CheckError::Read(show(), error))?;
+        match self {
+            Judge::Guard(running) => Ok(running.verdict(body).await?),
+            Judge::Offline(policy, objects) => {
+                let request = Request::parse(&body).map_err(|error| CheckError::Review(show(), error))?;
+                Ok(line(&objects.judge(&request, policy)))
+            }
+        }
     }
 }
 
-fn prepare(args: &Args, built_in: Policy) -> Result<(Policy, Listed), FileError> {
+fn line(verdict: &Verdict) -> Value {
+    let fields: Vec<String> = verdict.fields.iter().map(|field| field.path.to_string()).collect();
+    json!({"verdict": verdict.decision.as_str(), "reason": verdict.reason.as_str(), "fields": fields})
+}
+
+fn prepare(args: &Args) -> Result<Judge, FileError> {
+    let built_in = Policy::built_in(&args.namespace, &args.reconciler_account, &args.guard_account);
     let policy = read_policy(args.policy.as_deref(), built_in)?;
     let objects = read_objects(args.objects.as_deref(), &policy.owner)?;
-    Ok((policy, objects))
-}
-
-fn verdict(path: &Path, policy: &Policy, objects: &Listed) -> Result<Verdict, CheckError> {
-    let body = std::fs::read(path).map_err(|error| CheckError::Read(show(path), error))?;
-    let failed = |error| CheckError::Review(show(path), error);
-    let request = Request::parse(&body).map_err(failed)?;
-    Ok(objects.judge(&request, policy))
-}
-
-fn show(path: &Path) -> String {
-    path.display().to_string()
+    Ok(Judge::Offline(policy, objects))
 }

@@ -9,6 +9,7 @@ mod disable;
 mod enable;
 mod guard;
 mod reconcile;
+mod running;
 
 use std::process::ExitCode;
 
@@ -40,7 +41,7 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Guard(args) => guard::run(args),
         Command::Reconcile(args) => reconcile::run(args),
-        Command::Check(args) => check::run(&args),
+        Command::Check(args) => check::run(args),
         Command::Diff(args) => diff::run(&args),
         Command::Access(args) => access::run(&args),
         Command::Disable(args) => disable::run(&args),
