@@ -1,7 +1,7 @@
 # The image: gitward with helm and kustomize and the few libraries it needs, without a shell, for the user 65532.
 #
 #   make image                                              # with docker, podman or buildah; without any: the same root, packed by image/pack.sh
-#   docker build -t registry.example.com/gitward:0.1.0 .
+#   docker build -t registry.example.com/gitward:0.2.0 .
 #
 # Base images by exact version; where your builder wants digests: docker buildx imagetools inspect IMAGE.
 FROM docker.io/library/golang:1.26.8-bookworm AS programs
