@@ -1,5 +1,7 @@
 //! Each test that docs/security.md names is there.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

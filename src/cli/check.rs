@@ -62,7 +62,7 @@ enum CheckError {
 
 /// Who judges.
 enum Judge {
-    Offline(Policy, Listed),
+    Offline(Box<Policy>, Listed),
     Guard(Running),
 }
 
@@ -124,5 +124,5 @@ fn prepare(args: &Args) -> Result<Judge, FileError> {
     let built_in = Policy::built_in(&args.namespace, &args.reconciler_account, &args.guard_account);
     let policy = read_policy(args.policy.as_deref(), built_in)?;
     let objects = read_objects(args.objects.as_deref(), &policy.owner)?;
-    Ok(Judge::Offline(policy, objects))
+    Ok(Judge::Offline(Box::new(policy), objects))
 }

@@ -167,7 +167,9 @@ async fn ensure(client: &Client, protect: &Protect, certificates: &mut Keeper) -
     };
     let since = webhook.as_ref().ok().copied().flatten();
     let next = certificates.keep(&trust?, since).await;
-    (copies?, webhook?, policies?);
+    copies?;
+    webhook?;
+    policies?;
     next
 }
 
