@@ -132,7 +132,8 @@ fn what_flux_applied_is_taken_over_where_it_is() {
     // The second: gitward takes over.
     let before = identities(&world, ns);
     let suspend = ["patch", "kustomization", "apps", "-n", "flux-system", "--field-manager=flux", "--type=merge", "-p"];
-    world.cluster.kubectl("admin", &[&suspend[..], &[r#"{"spec":{"suspend":true}}"#]].concat()).ok();
+    let suspend_to = |value: bool| json!({"spec": {"suspend": value}}).to_string();
+    world.cluster.kubectl("admin", &[&suspend[..], &[&suspend_to(true)]].concat()).ok();
     upgrade(&world, &["guardPolicy.callers.tools={kustomize-controller}"]);
     take_over(&world, ns, ns, &repo, &json!({}), &before);
     for object in ["deployment/web", "service/web", "configmap/settings", "namespace/moved"] {
@@ -146,9 +147,10 @@ fn what_flux_applied_is_taken_over_where_it_is() {
     upgrade(&world, &["guardPolicy.owner.preset=Flux"]);
     repo.write("settings.yaml", &config_map(ns, "settings", "blue"));
     repo.push("Blue");
+    world.cluster.kubectl("admin", &[&suspend[..], &[&suspend_to(false)]].concat()).ok();
     flux.apply("apps", &repo, &more);
     assert_eq!(world.field("configmap/settings", ns, "/data/color"), "blue");
-    world.cluster.kubectl("admin", &[&suspend[..], &[r#"{"spec":{"suspend":true}}"#]].concat()).ok();
+    world.cluster.kubectl("admin", &[&suspend[..], &[&suspend_to(true)]].concat()).ok();
     upgrade(&world, &["guardPolicy.callers.tools={kustomize-controller}"]);
     take_over(&world, ns, ns, &repo, &json!({}), &before);
 
