@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use gitward_test_cluster::{Api, Refused};
+use gitward_test_cluster::{Api, Refused, eventually};
 use serde_json::{Value, json};
 
-use crate::support::{World, config_map};
+use crate::support::{PATIENCE, World, config_map};
 
 const GUARD: &str = "system:serviceaccount:gitward-system:gitward-guard";
 const RECONCILER: &str = "system:serviceaccount:gitward-system:gitward-reconciler";
@@ -310,6 +310,9 @@ fn who_may_borrow_the_reconcilers_name_cannot_forge_its_pod() {
     let token = world.cluster.kubectl("admin", &["create", "token", "support", "-n", ns]).ok().trim().to_owned();
     let api = Api::with_token(world.cluster, &token);
     let name = ("impersonate-user", RECONCILER);
+    eventually("the name may be borrowed", PATIENCE, || {
+        api.send("GET", "/api/v1/pods", &[name], &Value::Null).map(drop).map_err(|refused| format!("{refused:?}"))
+    });
     refused_everywhere(&api, &[name], ns);
     let pod = ("impersonate-extra-authentication.kubernetes.io%2fpod-name", "forged");
     let refused = api.send("GET", "/api/v1/pods", &[name, pod], &Value::Null).unwrap_err();

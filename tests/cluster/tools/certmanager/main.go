@@ -28,6 +28,7 @@ import (
 	"github.com/cert-manager/cert-manager/pkg/controller/cainjector"
 	kubernetes "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
@@ -36,6 +37,7 @@ func main() {
 	controllerConfig := flag.String("controller-kubeconfig", "", "the kubeconfig of the controllers")
 	cainjectorConfig := flag.String("cainjector-kubeconfig", "", "the kubeconfig of cainjector")
 	flag.Parse()
+	ctrl.SetLogger(klog.Background())
 	ctx := ctrl.SetupSignalHandler()
 	go func() { log.Fatal("cainjector: ", inject(ctx, *cainjectorConfig)) }()
 	log.Fatal("controllers: ", control(ctx, *controllerConfig))
@@ -75,6 +77,8 @@ func inject(ctx context.Context, kubeconfig string) error {
 	if err != nil {
 		return err
 	}
+	// The field manager of its applies is made of this.
+	config.UserAgent = "cert-manager-cainjector/v1"
 	if err := kubernetes.AddToScheme(api.Scheme); err != nil {
 		return err
 	}
