@@ -4,13 +4,14 @@
 # make test-clock  a reconciler whose clock is wrong by a year; needs libfaketime, so it is not part of `make test`
 # make manifests  gitward for those who do not use Helm: dist/crds.yaml and dist/gitward.yaml; VALUES="--set logLevel=debug" for other values
 # make audit   what gitward is built from: licences, duplicates, sources, known vulnerabilities where their list can be reached
+# make e2e     the chart, unchanged, on a real node: kubelet, container runtime, the image. As root on Linux; E2E_IMAGE=FILE takes that of `make image`
 # make image   the image, with whatever builder is there; IMAGE=registry.example.com/gitward:0.1.0
 # make fuzz    random field sets and broken reviews, without an end
 # make soak    crashes at random points without an end, and a repository of 1 GiB; SOAK=20 for so many rounds, GITWARD_SEED=… again
 # make bench-guard  what a review costs, beside a webhook that does nothing; ROUNDS=10 for steadier numbers
 # make bench-reconcile  how fast drift is healed, what a first sync costs beside bare applies, what a restart writes; some ten minutes
 
-.PHONY: demo test test-cert-manager test-clock tools crds manifests lint audit fuzz soak bench-guard bench-reconcile image
+.PHONY: demo test test-cert-manager test-clock tools crds manifests lint audit fuzz soak bench-guard bench-reconcile image e2e
 
 demo: tools
 	cargo build --quiet --bin gitward
@@ -18,6 +19,16 @@ demo: tools
 
 test: tools lint
 	cargo test --workspace --all-targets
+	@echo "make test has passed. It runs no Pods: make e2e does, on a real node (as root on Linux)."
+
+# Everything is built and packed outside of the node, which reaches no network.
+E2E_IMAGE ?=
+e2e: tools
+	@tests/e2e/node.sh --check
+	cargo test --workspace --test e2e --no-run
+	@mkdir -p target/e2e
+	@test -n "$(E2E_IMAGE)" || tests/e2e/image.sh "$${CARGO_TARGET_DIR:-target}/debug/gitward" target/e2e/gitward.tar
+	E2E_IMAGE="$(abspath $(or $(E2E_IMAGE),target/e2e/gitward.tar))" tests/e2e/node.sh cargo test --offline --workspace --test e2e
 
 # `make test` makes cert-manager's writes in its name instead.
 test-cert-manager: tools

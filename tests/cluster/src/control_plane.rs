@@ -287,14 +287,14 @@ fn copy_dir(from: &Path, to: &Path) {
     Output::of(Command::new("cp").arg("-a").arg(from).arg(to), None).ok();
 }
 
-fn kubectl(tools: &Tools, dir: &Path, config: &Path) -> Command {
+pub(crate) fn kubectl(tools: &Tools, dir: &Path, config: &Path) -> Command {
     let mut kubectl = Command::new(tools.path("kubectl"));
     // The discovery cache is in the home folder: each cluster has its own.
     kubectl.env("KUBECONFIG", config).env("HOME", dir);
     kubectl
 }
 
-fn kubeconfig(dir: &Path, user: &str) -> PathBuf {
+pub(crate) fn kubeconfig(dir: &Path, user: &str) -> PathBuf {
     dir.join(format!("{}.kubeconfig", user.replace(':', "-")))
 }
 

@@ -1,6 +1,6 @@
 //! A real git server: bare repositories behind `git http-backend`, over https with a certificate of its own authority.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::runtime::Runtime;
 
 use crate::Output;
-use crate::certificates::{Issued, issue};
+use crate::certificates::{Issued, issue_for};
 use crate::control_plane::free_ports;
 use crate::process::Janitor;
 
@@ -24,7 +24,7 @@ use crate::process::Janitor;
 pub struct GitServer {
     dir: PathBuf,
     _janitor: Janitor,
-    port: u16,
+    address: SocketAddr,
     ca: String,
     config: Arc<rustls::ServerConfig>,
     served: Arc<Served>,
@@ -51,21 +51,30 @@ pub enum GitFault {
 }
 
 impl GitServer {
-    /// Starts one.
+    /// Starts one on the loopback.
     ///
     /// # Panics
     /// Where it cannot be started.
     pub fn start() -> GitServer {
+        GitServer::start_at(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// Starts one at an address of this machine.
+    ///
+    /// # Panics
+    /// Where it cannot be started.
+    pub fn start_at(address: IpAddr) -> GitServer {
         let dir = TempDir::with_prefix("gitward-git-").expect("a temporary folder").keep();
         let janitor = Janitor::of(&dir);
-        let (ca, config) = tls();
+        let (ca, config) = tls(address);
         let [port] = free_ports();
+        let address = SocketAddr::from((address, port));
         let root = dir.join("served");
         std::fs::create_dir_all(&root).expect("the folder can be made");
         std::fs::write(dir.join("ca.crt"), &ca).expect("the authority can be written");
         let served = Arc::new(Served { root, fault: Mutex::default() });
         let config = Arc::new(config);
-        let mut server = GitServer { dir, _janitor: janitor, port, ca, config, served, runtime: None };
+        let mut server = GitServer { dir, _janitor: janitor, address, ca, config, served, runtime: None };
         server.listen();
         server
     }
@@ -75,7 +84,7 @@ impl GitServer {
     /// # Panics
     /// Where it cannot be started.
     pub fn listen(&mut self) {
-        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+        let address = self.address;
         let state = self.served.clone();
         let router = Router::new().fallback(serve).layer(DefaultBodyLimit::disable()).with_state(state);
         let runtime = Runtime::new().expect("a runtime");
@@ -125,7 +134,7 @@ impl GitServer {
     pub fn static_files(&self, name: &str) -> StaticFiles {
         let dir = self.dir.join("served").join(STATIC).join(name);
         std::fs::create_dir_all(&dir).expect("the folder can be made");
-        StaticFiles { dir, url: format!("https://127.0.0.1:{}/{STATIC}/{name}", self.port) }
+        StaticFiles { dir, url: format!("https://{}/{STATIC}/{name}", self.address) }
     }
 
     /// Makes an SSH key. Returns the file of the private key; the public one is beside it.
@@ -156,7 +165,7 @@ impl GitServer {
         let text = |path: &Path| path.display().to_string();
         run_git(&self.dir, &["init", "--quiet", "--bare", "--initial-branch=main", &text(&bare)]);
         run_git(&bare, &["config", "http.receivepack", "true"]);
-        let url = format!("https://127.0.0.1:{}/{name}", self.port);
+        let url = format!("https://{}/{name}", self.address);
         run_git(&self.dir, &["init", "--quiet", "--initial-branch=main", &text(&work)]);
         run_git(&work, &["remote", "add", "origin", &url]);
         run_git(&work, &["config", "http.sslCAInfo", &text(&self.dir.join("ca.crt"))]);
@@ -297,8 +306,8 @@ fn run_git(dir: &Path, args: &[&str]) -> String {
     Output::of(&mut git, None).ok().to_owned()
 }
 
-fn tls() -> (String, rustls::ServerConfig) {
-    let Issued { ca, certificate, key } = issue();
+fn tls(address: IpAddr) -> (String, rustls::ServerConfig) {
+    let Issued { ca, certificate, key } = issue_for(address);
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der());
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()

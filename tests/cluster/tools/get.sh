@@ -31,6 +31,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 names="kube-apiserver kube-controller-manager kubectl etcd helm kustomize kwok gitssh registry kustomize-controller"
+# `get.sh node`: those of a real node as well.
+[ "${1:-}" != node ] || names="$names kubelet kube-proxy kube-scheduler"
 # The folder's name says the version of most; two say their own.
 missing() {
   [ ! -x "$dir/$1" ] && return
