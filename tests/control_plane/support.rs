@@ -22,8 +22,17 @@ pub(crate) struct World {
     pub(crate) git: GitServer,
 }
 
+/// One that a test has for itself ends with it: many at a time would keep a small machine busy.
+impl Drop for World {
+    fn drop(&mut self) {
+        self.gitward.stop_guard();
+        self.gitward.stop_reconciler();
+        self.cluster.stop();
+    }
+}
+
 impl World {
-    /// A new one. Its control plane ends with the test program.
+    /// A new one, which ends with the value.
     pub(crate) fn start() -> World {
         World::start_with(&[])
     }

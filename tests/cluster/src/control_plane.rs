@@ -3,8 +3,8 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -109,6 +109,11 @@ impl ControlPlane {
         between();
         *parts = Some(Parts::start(&self.tools, &self.dir, self.ports));
         self.wait();
+    }
+
+    /// Ends all parts. What was started beside them goes first.
+    pub fn stop(&self) {
+        drop(self.parts.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     fn wait(&self) {
