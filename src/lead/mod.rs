@@ -254,16 +254,12 @@ fn holder(lease: &Lease) -> Option<&str> {
 }
 
 /// How long a Lease that was seen and has been as it is for `unchanged` is to be left to its holder; `None` where it is free. One
-/// that is ours is free: it was taken by us before a restart. Who held one that is missing may not know that yet.
+/// that is ours is free: it was taken by us before a restart.
 fn left(config: &LeaseConfig, lease: Option<&Lease>, unchanged: Duration) -> Option<Duration> {
-    let life = match lease {
-        None => config.duration,
-        Some(lease) => {
-            holder(lease).filter(|holder| *holder != config.identity)?;
-            let seconds = lease.spec.as_ref()?.lease_duration_seconds.unwrap_or_default();
-            Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
-        }
-    };
+    let lease = lease?;
+    holder(lease).filter(|holder| *holder != config.identity)?;
+    let seconds = lease.spec.as_ref()?.lease_duration_seconds.unwrap_or_default();
+    let life = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
     life.checked_sub(unchanged).filter(|left| !left.is_zero())
 }
 
@@ -300,15 +296,10 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_is_given_back_or_ours_is_free() {
+    fn a_lease_that_is_missing_given_back_or_ours_is_free() {
+        assert_eq!(left(&us(), None, seconds(0)), None);
         assert_eq!(left(&us(), Some(&lease("", 1)), seconds(0)), None);
         assert_eq!(left(&us(), Some(&lease("a", 15)), seconds(0)), None);
         assert_eq!(left(&us(), Some(&Lease::default()), seconds(0)), None);
-    }
-
-    #[test]
-    fn a_lease_that_is_missing_is_left_to_who_may_have_held_it() {
-        assert_eq!(left(&us(), None, seconds(0)), Some(seconds(20)));
-        assert_eq!(left(&us(), None, seconds(20)), None);
     }
 }
