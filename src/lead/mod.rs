@@ -94,7 +94,7 @@ impl Lead {
         loop {
             let patience = match &seen {
                 None => Duration::MAX,
-                Some((lease, since)) => match left(&self.config, lease.as_ref(), since.elapsed()) {
+                Some((lease, since)) => match left(&self.config.identity, lease.as_ref(), since.elapsed()) {
                     Some(left) => left,
                     None if self.take(lease.clone()).await => return,
                     None => RETRY,
@@ -231,7 +231,7 @@ impl Lead {
     }
 }
 
-/// Not that of what git declares: where git declares the chart, it declares the Lease, and never who holds it.
+/// Told apart from what git declares in `managedFields`.
 fn as_manager() -> PostParams {
     PostParams { field_manager: Some("gitward-lease".to_owned()), ..PostParams::default() }
 }
@@ -255,9 +255,9 @@ fn holder(lease: &Lease) -> Option<&str> {
 
 /// How long a Lease that was seen and has been as it is for `unchanged` is to be left to its holder; `None` where it is free. One
 /// that is ours is free: it was taken by us before a restart.
-fn left(config: &LeaseConfig, lease: Option<&Lease>, unchanged: Duration) -> Option<Duration> {
+fn left(identity: &str, lease: Option<&Lease>, unchanged: Duration) -> Option<Duration> {
     let lease = lease?;
-    holder(lease).filter(|holder| *holder != config.identity)?;
+    holder(lease).filter(|holder| *holder != identity)?;
     let seconds = lease.spec.as_ref()?.lease_duration_seconds.unwrap_or_default();
     let life = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
     life.checked_sub(unchanged).filter(|left| !left.is_zero())
@@ -282,24 +282,19 @@ mod tests {
         Duration::from_secs(n)
     }
 
-    fn us() -> LeaseConfig {
-        let (namespace, name, identity) = ("gitward-system".into(), "gitward-reconciler".into(), "a".into());
-        LeaseConfig { namespace, name, identity, duration: seconds(20) }
-    }
-
     #[test]
     fn a_lease_is_left_to_its_holder_until_it_was_not_renewed_for_its_life() {
-        assert_eq!(left(&us(), Some(&lease("b", 15)), seconds(0)), Some(seconds(15)));
-        assert_eq!(left(&us(), Some(&lease("b", 15)), seconds(14)), Some(seconds(1)));
-        assert_eq!(left(&us(), Some(&lease("b", 15)), seconds(15)), None);
-        assert_eq!(left(&us(), Some(&lease("b", 15)), seconds(99)), None);
+        assert_eq!(left("a", Some(&lease("b", 15)), seconds(0)), Some(seconds(15)));
+        assert_eq!(left("a", Some(&lease("b", 15)), seconds(14)), Some(seconds(1)));
+        assert_eq!(left("a", Some(&lease("b", 15)), seconds(15)), None);
+        assert_eq!(left("a", Some(&lease("b", 15)), seconds(99)), None);
     }
 
     #[test]
     fn a_lease_that_is_missing_given_back_or_ours_is_free() {
-        assert_eq!(left(&us(), None, seconds(0)), None);
-        assert_eq!(left(&us(), Some(&lease("", 1)), seconds(0)), None);
-        assert_eq!(left(&us(), Some(&lease("a", 15)), seconds(0)), None);
-        assert_eq!(left(&us(), Some(&Lease::default()), seconds(0)), None);
+        assert_eq!(left("a", None, seconds(0)), None);
+        assert_eq!(left("a", Some(&lease("", 1)), seconds(0)), None);
+        assert_eq!(left("a", Some(&lease("a", 15)), seconds(0)), None);
+        assert_eq!(left("a", Some(&Lease::default()), seconds(0)), None);
     }
 }

@@ -4,7 +4,7 @@ use gitward_test_cluster::eventually;
 use serde_json::{Value, json};
 
 use crate::pki::{self, AUTHORITY, FUTURE, GUARD, NAMES, NOW, PAST, Pair, stored, wait_trusted};
-use crate::support::{PATIENCE, World, config_map};
+use crate::support::{PATIENCE, World};
 
 const NS: &str = "mended";
 
@@ -36,12 +36,7 @@ fn people_are_refused(world: &World, after: &str) {
 #[test]
 fn whatever_becomes_of_the_certificates_they_mend_themselves() {
     let world = World::start();
-    world.namespace(NS);
-    let repo = world.git.repo(NS);
-    repo.write("settings.yaml", &config_map(NS, "settings", "green"));
-    let commit = repo.push("Settings");
-    world.follow(NS, &repo);
-    world.wait_applied(NS, &commit);
+    world.declare_settings(NS);
     the_certificate(&world);
     its_time(&world);
     the_authority(&world);
@@ -161,12 +156,7 @@ fn the_metrics(world: &World) {
 #[ignore = "needs libfaketime (on Debian: apt-get install faketime): make test-clock"]
 fn a_reconciler_whose_clock_is_wrong_makes_certificates_that_the_api_server_takes() {
     let mut world = World::start();
-    world.namespace(NS);
-    let repo = world.git.repo(NS);
-    repo.write("settings.yaml", &config_map(NS, "settings", "green"));
-    let commit = repo.push("Settings");
-    world.follow(NS, &repo);
-    world.wait_applied(NS, &commit);
+    world.declare_settings(NS);
     let library = std::env::var("LIBFAKETIME").expect("make test-clock says where the library is");
     world.gitward.set_reconciler_env("LD_PRELOAD", library.as_ref());
     world.gitward.set_reconciler_env("FAKETIME_DONT_FAKE_MONOTONIC", "1".as_ref());

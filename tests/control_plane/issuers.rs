@@ -6,21 +6,12 @@ use gitward_test_cluster::{ControlPlane, Output, Process, Tools, eventually, wor
 use serde_json::{Value, json};
 
 use crate::pki::{self, FUTURE, GUARD, NOW, PAST, Pair, stored, wait_trusted};
-use crate::support::{PATIENCE, World, config_map};
+use crate::support::{PATIENCE, World};
 
 const OURS: &str = "our-tls";
 
 fn namespace(cluster: &ControlPlane, name: &str) {
     cluster.kubectl("admin", &["create", "namespace", name]).ok();
-}
-
-fn pin(world: &World, ns: &'static str) {
-    world.namespace(ns);
-    let repo = world.git.repo(ns);
-    repo.write("settings.yaml", &config_map(ns, "settings", "green"));
-    let commit = repo.push("Settings");
-    world.follow(ns, &repo);
-    world.wait_applied(ns, &commit);
 }
 
 fn edit(world: &World, ns: &str) -> Output {
@@ -36,7 +27,7 @@ fn wait_refused(world: &World, ns: &str, after: &str) {
 
 #[test]
 fn a_certificate_that_the_administrator_gives_is_shown_and_what_is_wrong_with_it_is_told() {
-    let (ns, cluster) = ("provided", World::control_plane());
+    let (ns, cluster) = ("provided", ControlPlane::for_tests());
     namespace(cluster, "gitward-system");
     let ca = pki::authority("Our CA", NOW);
     let good = ca.sign(&["127.0.0.1"], NOW);
@@ -44,7 +35,7 @@ fn a_certificate_that_the_administrator_gives_is_shown_and_what_is_wrong_with_it
     let bundle = format!("certificates.provided.caBundle={}", ca.certificate);
     let secret = format!("certificates.provided.secretName={OURS}");
     let world = World::on(cluster, &["certificates.source=provided", &secret, &bundle]);
-    pin(&world, ns);
+    world.declare_settings(ns);
     wait_trusted(&world, "the installation");
     wait_refused(&world, ns, "the installation");
     assert!(stored(&world, GUARD).is_none() && stored(&world, pki::AUTHORITY).is_none(), "it issues nothing");
@@ -131,13 +122,13 @@ fn inject(world: &World, user: &str, ca: &str, impersonate: &[&str]) -> Output {
 /// cert-manager's writes are made in its name here; `make test-cert-manager` runs the real one.
 #[test]
 fn what_cert_manager_writes_is_left_to_it_and_everything_else_is_put_back() {
-    let (ns, cluster) = ("injected", World::control_plane());
+    let (ns, cluster) = ("injected", ControlPlane::for_tests());
     cert_manager(cluster);
     namespace(cluster, "gitward-system");
     let ca = pki::authority("cert-manager's CA", NOW);
     pki::store(cluster, "admin", GUARD, &ca.sign(&["127.0.0.1"], NOW)).ok();
     let world = World::on(cluster, &["certificates.source=cert-manager"]);
-    pin(&world, ns);
+    world.declare_settings(ns);
     assert_eq!(pki::trusted(cluster), "", "nothing is trusted before cainjector has said what");
     let as_injector = "--as=system:serviceaccount:cert-manager:cert-manager-cainjector";
     eventually("the admission policies are in force", PATIENCE, || {
@@ -195,7 +186,7 @@ fn start_cert_manager(cluster: &ControlPlane, tools: &Path) -> Process {
 #[test]
 #[ignore = "make test-cert-manager: it builds cert-manager, which takes minutes"]
 fn the_real_cert_manager_issues_renews_and_injects() {
-    let (ns, cluster) = ("issued", World::control_plane());
+    let (ns, cluster) = ("issued", ControlPlane::for_tests());
     let tools = Tools::get().path("certmanager").parent().unwrap().to_owned();
     cluster.kubectl("admin", &["apply", "--server-side", "-f", tools.join("certmanager.yaml").to_str().unwrap()]).ok();
     cert_manager(cluster);
@@ -207,7 +198,7 @@ fn the_real_cert_manager_issues_renews_and_injects() {
     });
     apply_profile(cluster);
     let world = World::on(cluster, &["certificates.source=cert-manager"]);
-    pin(&world, ns);
+    world.declare_settings(ns);
     wait_trusted(&world, "the installation");
     wait_refused(&world, ns, "the installation");
 

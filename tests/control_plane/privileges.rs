@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use gitward_test_cluster::{Api, Refused, eventually};
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, World, config_map};
+use crate::support::{PATIENCE, World};
 
 const GUARD: &str = "system:serviceaccount:gitward-system:gitward-guard";
 const RECONCILER: &str = "system:serviceaccount:gitward-system:gitward-reconciler";
@@ -237,16 +237,6 @@ fn mint(world: &World, account: &str, more: &[&str]) -> String {
     world.cluster.kubectl("admin", &args).ok().trim().to_owned()
 }
 
-/// An object that git declares.
-fn pinned(world: &World, ns: &str) {
-    world.namespace(ns);
-    let repo = world.git.repo(ns);
-    repo.write("settings.yaml", &config_map(ns, "settings", "green"));
-    let commit = repo.push("Settings");
-    world.follow(ns, &repo);
-    world.wait_applied(ns, &commit);
-}
-
 /// Tries what only the reconciler's own Pod may. Its account may all of it by RBAC.
 fn refused_everywhere(api: &Api, headers: &[(&str, &str)], ns: &str) {
     let settings = format!("/api/v1/namespaces/{ns}/configmaps/settings");
@@ -282,7 +272,7 @@ fn refused_everywhere(api: &Api, headers: &[(&str, &str)], ns: &str) {
 #[test]
 fn without_a_token_of_its_pod_the_reconcilers_account_is_anybody() {
     let (ns, world) = ("unbound", World::shared());
-    pinned(world, ns);
+    world.declare_settings(ns);
     world.cluster.kubectl("admin", &["create", "secret", "generic", "bound-to", "-n", "gitward-system"]).ok();
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "bound-to"}});
     world.apply("admin", &node);
@@ -299,8 +289,8 @@ fn without_a_token_of_its_pod_the_reconcilers_account_is_anybody() {
 
 #[test]
 fn who_may_borrow_the_reconcilers_name_cannot_forge_its_pod() {
-    let (ns, world) = ("borrowed", World::shared());
-    pinned(world, ns);
+    let (ns, world) = ("borrowed-name", World::shared());
+    world.declare_settings(ns);
     // As it is given to people who shall look at the cluster with others' eyes.
     let resources = "--resource=users,groups,serviceaccounts";
     world.cluster.kubectl("admin", &["create", "clusterrole", "borrower", "--verb=impersonate", resources]).ok();

@@ -5,7 +5,7 @@ use std::sync::Once;
 use gitward_test_cluster::{Output, eventually};
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, World, config_map, sync};
+use crate::support::{PATIENCE, World, sync};
 
 /// `ops` may do everything in the cluster by RBAC, and is no installer.
 fn with_ops() -> &'static World {
@@ -168,12 +168,7 @@ fn the_accounts_of_the_controller_manager_are_those_that_kubernetes_binds() {
 #[test]
 fn a_token_kept_in_a_secret_makes_nobody_a_part_of_kubernetes() {
     let (ns, world) = ("token-in-secret", with_ops());
-    world.namespace(ns);
-    let repo = world.git.repo(ns);
-    repo.write("settings.yaml", &config_map(ns, "settings", "green"));
-    let commit = repo.push("Settings");
-    world.follow(ns, &repo);
-    world.wait_applied(ns, &commit);
+    world.declare_settings(ns);
     let metadata = json!({"name": "stolen", "namespace": "kube-system",
         "annotations": {"kubernetes.io/service-account.name": "namespace-controller"}});
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "kubernetes.io/service-account-token"});

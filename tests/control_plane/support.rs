@@ -39,18 +39,7 @@ impl World {
 
     /// A new one, with more values of the chart.
     pub(crate) fn start_with(values: &[&str]) -> World {
-        World::on(World::control_plane(), values)
-    }
-
-    /// A control plane without gitward. It ends with the test program.
-    pub(crate) fn control_plane() -> &'static ControlPlane {
-        let cluster: &'static ControlPlane = Box::leak(Box::new(ControlPlane::start()));
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            cluster.keep_logs();
-            before(info);
-        }));
-        cluster
+        World::on(ControlPlane::for_tests(), values)
     }
 
     /// One with gitward in it, with more values of the chart.
@@ -74,6 +63,16 @@ impl World {
     pub(crate) fn make_admin(&self, namespace: &str) {
         let binding = ["create", "rolebinding", "dev", "--clusterrole=admin", "--user=dev", "-n", namespace];
         self.cluster.kubectl("admin", &binding).ok();
+    }
+
+    /// Has git declare the ConfigMap `settings` in a new namespace, and waits until it is applied.
+    pub(crate) fn declare_settings(&self, namespace: &str) {
+        self.namespace(namespace);
+        let repo = self.git.repo(namespace);
+        repo.write("settings.yaml", &config_map(namespace, "settings", "green"));
+        let commit = repo.push("Settings");
+        self.follow(namespace, &repo);
+        self.wait_applied(namespace, &commit);
     }
 
     /// Makes a GitSync over https in gitward's namespace.

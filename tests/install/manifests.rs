@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use gitward_test_cluster::{Gitward, Output, workspace};
+use gitward_test_cluster::{ControlPlane, Gitward, Output, workspace};
 
-use crate::shop::{SYSTEM, Shop, binary, control_plane};
+use crate::shop::{SYSTEM, Shop, binary};
 
 /// Makes both files with more values for helm, in a folder.
 fn manifests(dir: &Path, values: &[String]) {
@@ -17,7 +17,7 @@ fn manifests(dir: &Path, values: &[String]) {
 
 #[test]
 fn manifests_install_upgrade_and_remove_gitward_without_helm() {
-    let cluster = control_plane();
+    let cluster = ControlPlane::for_tests();
     let dir = cluster.dir().join("dist");
     let file = |name: &str| dir.join(name).display().to_string();
     let (stays, goes) = (file("crds.yaml"), file("gitward.yaml"));

@@ -3,11 +3,11 @@
 use std::process::Command;
 use std::sync::OnceLock;
 
-use gitward_test_cluster::{Gitward, Output, workspace};
+use gitward_test_cluster::{ControlPlane, Gitward, Output, workspace};
 use serde_json::Value;
 
 use crate::flow::requests_of_gitward_come_first;
-use crate::shop::{SYSTEM, Shop, binary, chart, control_plane, release};
+use crate::shop::{SYSTEM, Shop, binary, chart, release};
 
 /// Every value that makes the chart render something else, away from its default.
 const OPTIONS: [&[&str]; 15] = [
@@ -47,7 +47,7 @@ const AFFINITY: &str = r#"{"nodeAffinity":{"preferredDuringSchedulingIgnoredDuri
 pub(crate) fn with_everything() -> &'static Shop {
     static SHARED: OnceLock<Shop> = OnceLock::new();
     SHARED.get_or_init(|| {
-        let cluster = control_plane();
+        let cluster = ControlPlane::for_tests();
         for definition in definitions_of_prometheus() {
             cluster.kubectl("admin", &["apply", "--server-side", "-f", &definition]).ok();
         }
@@ -83,7 +83,7 @@ fn definitions_of_prometheus() -> Vec<String> {
 /// given has to be whole by itself.
 #[test]
 fn the_api_server_takes_every_rendering() {
-    let cluster = control_plane();
+    let cluster = ControlPlane::for_tests();
     let kubectl = |args: &[&str], input: Option<&str>| cluster.kubectl_in("admin", args, input);
     for definition in definitions_of_prometheus() {
         kubectl(&["apply", "--server-side", "-f", &definition], None).ok();

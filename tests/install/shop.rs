@@ -29,17 +29,6 @@ pub(crate) fn previous_chart() -> String {
     workspace().join("tests/install/gitward-0.1.0.tgz").display().to_string()
 }
 
-/// A control plane whose logs stay where a test fails. It ends with the test program.
-pub(crate) fn control_plane() -> &'static ControlPlane {
-    let cluster: &'static ControlPlane = Box::leak(Box::new(ControlPlane::start()));
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        cluster.keep_logs();
-        before(info);
-    }));
-    cluster
-}
-
 /// The arguments of helm for a release of a chart.
 pub(crate) fn release<'a>(verb: &'a str, chart: &'a str, values: &'a [String]) -> Vec<&'a str> {
     let mut args = vec![verb, "gitward", chart, "-n", SYSTEM];
@@ -59,7 +48,7 @@ pub(crate) struct Shop {
 impl Shop {
     /// Installs a chart with more arguments of helm, and has it apply what git declares.
     pub(crate) fn open(chart: &str, more: &[&str]) -> Shop {
-        let cluster = control_plane();
+        let cluster = ControlPlane::for_tests();
         let gitward = Gitward::install_by(cluster, binary(), |ports| {
             let mut args = release("install", chart, ports);
             args.push("--create-namespace");

@@ -4,13 +4,6 @@ copy from which the reconciler puts them back. ValidatingAdmissionPolicies run i
 are not evaluated for policies and bindings themselves; those are only put back.
 */}}
 
-{{- define "gitward.protection.callers" -}}
-- name: not-gitops
-  expression: {{ include "gitward.notGitOps" . | quote }}
-- name: not-system
-  expression: {{ printf "!%s" (include "gitward.system" .) | quote }}
-{{- end }}
-
 {{- define "gitward.protection.installers" -}}
 {{- $users := .Values.installers.users -}}
 {{- range .Values.installers.serviceAccounts -}}
@@ -90,7 +83,7 @@ spec:
         resources: [namespaces, namespaces/*]
         scope: Cluster
   matchConditions:
-    {{- include "gitward.protection.callers" . | nindent 4 }}
+    {{- include "gitward.people" . | nindent 4 }}
     {{- include "gitward.protection.installers" . | nindent 4 }}
     - name: no-drain
       expression: "!(request.resource.resource == 'pods' && has(request.subResource) && request.subResource == 'eviction')"
@@ -122,7 +115,7 @@ spec:
         resources: [serviceaccounts/token]
         scope: Namespaced
   matchConditions:
-    {{- include "gitward.protection.callers" . | nindent 4 }}
+    {{- include "gitward.people" . | nindent 4 }}
     {{- include "gitward.protection.installers" . | nindent 4 }}
   validations:
     - expression: "false"
@@ -155,7 +148,7 @@ spec:
         resources: [cronjobs, jobs]
         scope: Namespaced
   matchConditions:
-    {{- include "gitward.protection.callers" . | nindent 4 }}
+    {{- include "gitward.people" . | nindent 4 }}
     {{- include "gitward.protection.installers" . | nindent 4 }}
   variables:
     # dyn: each kind has one of them, and the API server would warn of the others.
@@ -180,7 +173,7 @@ spec:
         resources: [nodes/proxy]
         scope: Cluster
   matchConditions:
-    {{- include "gitward.protection.callers" . | nindent 4 }}
+    {{- include "gitward.people" . | nindent 4 }}
     {{- include "gitward.protection.installers" . | nindent 4 }}
   validations:
     # The same paths as in core/src/verdict/own.rs.
@@ -222,7 +215,7 @@ spec:
         resources: [guardpolicies]
         scope: Cluster
   matchConditions:
-    {{- include "gitward.protection.callers" . | nindent 4 }}
+    {{- include "gitward.people" . | nindent 4 }}
     {{- include "gitward.protection.installers" . | nindent 4 }}
     {{- if eq .Values.certificates.source "cert-manager" }}
     # It writes caBundle; everything else is put back.
@@ -274,7 +267,7 @@ spec:
         resources: [gitsyncs, gitsyncs/*]
         scope: Namespaced
   matchConditions:
-    {{- include "gitward.protection.callers" . | nindent 4 }}
+    {{- include "gitward.people" . | nindent 4 }}
     {{- include "gitward.protection.installers" . | nindent 4 }}
   variables:
     - name: syncs

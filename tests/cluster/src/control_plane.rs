@@ -73,6 +73,20 @@ impl ControlPlane {
         cluster
     }
 
+    /// Starts one that lives as long as the test program, or until [`ControlPlane::stop`]; its logs are kept where a test fails.
+    ///
+    /// # Panics
+    /// Where a part does not come up, with its log.
+    pub fn for_tests() -> &'static ControlPlane {
+        let cluster: &'static ControlPlane = Box::leak(Box::new(ControlPlane::start()));
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            cluster.keep_logs();
+            before(info);
+        }));
+        cluster
+    }
+
     /// Stops all parts and starts them again from what etcd has stored.
     ///
     /// # Panics

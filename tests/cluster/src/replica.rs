@@ -1,6 +1,5 @@
 //! Further guards beside the first, each with its identity and ports, as the Pods of one Deployment.
 
-use std::process::Command;
 use std::time::Duration;
 
 use crate::control_plane::free_ports;
@@ -51,11 +50,9 @@ impl Replica {
     /// # Panics
     /// Where it does not end within the time that Pods have for it.
     pub fn terminate(mut self) -> String {
-        let pid = std::fs::read_to_string(self.running.process.pid_file()).unwrap_or_default();
-        let _ = Command::new("kill").args(["-TERM", pid.trim()]).status();
-        eventually("a guard ends", Duration::from_secs(30), || match self.running.process.kernel_status("VmHWM") {
-            Some(_) => Err("it runs".to_owned()),
-            None => Ok(()),
+        self.running.process.signal("TERM");
+        eventually("a guard ends", Duration::from_secs(30), || {
+            if self.running.process.runs() { Err("it runs".to_owned()) } else { Ok(()) }
         });
         let log = self.running.process.log();
         self.running.process.stop();
