@@ -2,7 +2,7 @@
 //! admission policies that protect gitward itself.
 //!
 //! All but the certificates is Helm's. It is put back from the copies that the chart keeps beside it, as manager `helm`,
-//! so that the next `helm upgrade` finds its own fields; only `caBundle` is gitward's, where cert-manager does not keep it.
+//! so that the next `helm upgrade` finds its own fields; `caBundle` is written here, where cert-manager does not, and owned by nobody.
 //! Imports [`crate::certs`].
 
 mod certificates;

@@ -2,15 +2,20 @@
 //! are ours to tell. While an installer has disabled the guard, it has no webhooks.
 
 use jiff::Timestamp;
+use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{ValidatingWebhook, ValidatingWebhookConfiguration};
-use kube::Client;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::disabled::{Disabled, empty};
 use super::{HELM, ProtectError};
 use crate::kubernetes::{MANAGER, has_all};
+
+/// The generation of the configuration that was seen to be as it has to be. By `managedFields` it also says when.
+const OBSERVED: &str = "gitward.dev/observed-generation";
 
 /// Puts the configuration back, or keeps it empty where the guard is disabled. Without a `bundle`, `caBundle` is somebody
 /// else's and stays as it is. Returns since when the API servers know the bundle.
@@ -31,11 +36,11 @@ pub(super) async fn keep(
         // Nobody is called.
         return Ok(Some(Timestamp::UNIX_EPOCH));
     }
-    let patch = bundle.map(|bundle| own_patch(&copy, name, bundle, owners));
     let is_whole = |live: &ValidatingWebhookConfiguration| {
         has_all(live, HELM, &copy)
-            && patch.as_ref().is_none_or(|patch| has_all(live, MANAGER, patch))
-            && without_additions(&copy, live) == *live
+            && bundle.is_none_or(|_| has_all(live, MANAGER, &observed(live, owners)))
+            && mended(&copy, bundle, live) == *live
+            && freed(live).is_none()
     };
     if let Some(live) = before.as_ref().filter(|live| is_whole(live)) {
         return Ok(applied_at(live));
@@ -44,12 +49,16 @@ pub(super) async fn keep(
     if before.is_none() || before.as_ref().and_then(|b| b.metadata.generation) != put_back.metadata.generation {
         info!(webhook = name, was_missing = before.is_none(), "put the webhook configuration back");
     }
-    remove_additions(&api, name, &copy, put_back).await?;
-    let Some(patch) = patch else { return Ok(None) };
-    Ok(applied_at(&api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await?))
+    let live = mend(&api, &copy, bundle, put_back).await?;
+    free(&api, &live).await?;
+    if bundle.is_none() {
+        return Ok(None);
+    }
+    let observed = observed(&live, owners);
+    Ok(applied_at(&api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&observed)).await?))
 }
 
-/// When our part of the configuration last changed, by the API server's clock.
+/// When we last said that the configuration is as it has to be, by the API server's clock.
 fn applied_at(live: &ValidatingWebhookConfiguration) -> Option<Timestamp> {
     let entries = live.metadata.managed_fields.iter().flatten();
     let mut ours = entries.filter(|e| e.manager.as_deref() == Some(MANAGER) && e.operation.as_deref() == Some("Apply"));
@@ -64,27 +73,56 @@ pub(super) async fn live_bundle(client: &Client) -> Result<String, ProtectError>
     Ok(first.and_then(|bundle| String::from_utf8(bundle.0).ok()).unwrap_or_default())
 }
 
-/// Takes out what others added.
-async fn remove_additions(
+/// Takes out what others added, and writes the bundle.
+async fn mend(
     api: &Api<ValidatingWebhookConfiguration>,
-    name: &str,
     copy: &Value,
+    bundle: Option<&str>,
     live: ValidatingWebhookConfiguration,
+) -> Result<ValidatingWebhookConfiguration, ProtectError> {
+    let mended = mended(copy, bundle, &live);
+    if mended == live {
+        return Ok(live);
+    }
+    if mended.webhooks != with_bundle(&live, bundle).webhooks {
+        warn!(webhook = live.name_any(), "took additions out of the webhook configuration");
+    }
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    Ok(api.replace(&live.name_any(), &params, &mended).await?)
+}
+
+/// Leaves the webhooks to Helm alone. Of a webhook that Helm takes out, what somebody else owns would stay, be it `caBundle`: such
+/// a stub no API server takes, and `helm upgrade` would fail by it.
+async fn free(
+    api: &Api<ValidatingWebhookConfiguration>,
+    live: &ValidatingWebhookConfiguration,
 ) -> Result<(), ProtectError> {
-    let cleaned = without_additions(copy, &live);
-    if cleaned != live {
-        warn!(webhook = name, "took additions out of the webhook configuration");
-        let params = PostParams { field_manager: Some(HELM.to_owned()), ..PostParams::default() };
-        api.replace(name, &params, &cleaned).await?;
+    if let Some(freed) = freed(live) {
+        let patch = json!({"metadata": {"resourceVersion": live.metadata.resource_version, "managedFields": freed}});
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        api.patch_metadata(&live.name_any(), &params, &Patch::Merge(&patch)).await?;
     }
     Ok(())
 }
 
-/// A configuration without what others added: a webhook, a match condition, or a label of a selector by which the guard would not be
-/// called any more. An apply leaves those, since no declared field is touched.
-fn without_additions(copy: &Value, live: &ValidatingWebhookConfiguration) -> ValidatingWebhookConfiguration {
-    let mut cleaned = live.clone();
-    if let Some(webhooks) = &mut cleaned.webhooks {
+/// `managedFields` without others' claims on webhooks; `None` where there are none. Whoever applies keeps what they own: they would
+/// take it again.
+fn freed(live: &ValidatingWebhookConfiguration) -> Option<Vec<ManagedFieldsEntry>> {
+    let entries = live.metadata.managed_fields.as_ref()?;
+    let mut freed = entries.clone();
+    freed.retain_mut(|entry| {
+        let is_freed = entry.operation.as_deref() == Some("Update") || entry.manager.as_deref() == Some(MANAGER);
+        let fields = entry.fields_v1.as_mut().and_then(|fields| fields.0.as_object_mut()).filter(|_| is_freed);
+        fields.is_none_or(|fields| fields.remove("f:webhooks").is_none() || !fields.is_empty())
+    });
+    (freed != *entries).then_some(freed)
+}
+
+/// A configuration with the bundle, and without what others added: a webhook, a match condition, or a label of a selector by which the
+/// guard would not be called any more. An apply leaves those, since no declared field is touched.
+fn mended(copy: &Value, bundle: Option<&str>, live: &ValidatingWebhookConfiguration) -> ValidatingWebhookConfiguration {
+    let mut mended = with_bundle(live, bundle);
+    if let Some(webhooks) = &mut mended.webhooks {
         webhooks.retain_mut(|webhook| {
             let Some(declared) = webhooks_of(copy).find(|declared| declared["name"] == webhook.name.as_str()) else {
                 return false;
@@ -97,22 +135,62 @@ fn without_additions(copy: &Value, live: &ValidatingWebhookConfiguration) -> Val
             true
         });
     }
-    cleaned
+    mended
+}
+
+fn with_bundle(live: &ValidatingWebhookConfiguration, bundle: Option<&str>) -> ValidatingWebhookConfiguration {
+    let mut live = live.clone();
+    if let Some(bundle) = bundle {
+        for webhook in live.webhooks.iter_mut().flatten() {
+            webhook.client_config.ca_bundle = Some(ByteString(bundle.as_bytes().to_vec()));
+        }
+    }
+    live
 }
 
 fn webhooks_of(copy: &Value) -> impl Iterator<Item = &Value> {
     copy.get("webhooks").and_then(Value::as_array).into_iter().flatten()
 }
 
-/// The fields that are gitward's: `caBundle` of every webhook of the copy, and the owner.
-fn own_patch(copy: &Value, name: &str, bundle: &str, owners: &Value) -> Value {
-    let bundle = k8s_openapi::ByteString(bundle.as_bytes().to_vec());
-    let webhooks: Vec<Value> =
-        webhooks_of(copy).map(|w| json!({"name": w["name"], "clientConfig": {"caBundle": bundle}})).collect();
+/// What we own: who owns the configuration, and that we saw its webhooks as they are now.
+fn observed(live: &ValidatingWebhookConfiguration, owners: &Value) -> Value {
+    let generation = live.metadata.generation.unwrap_or_default().to_string();
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingWebhookConfiguration",
-        "metadata": {"name": name, "ownerReferences": owners},
-        "webhooks": webhooks,
+        "metadata": {"name": live.name_any(), "ownerReferences": owners, "annotations": {OBSERVED: generation}},
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(manager: &str, operation: &str, fields: Value) -> Value {
+        json!({"manager": manager, "operation": operation, "fieldsType": "FieldsV1", "fieldsV1": fields})
+    }
+
+    #[test]
+    fn webhooks_are_left_to_helm_and_to_those_who_apply() {
+        let hooks = json!({"f:webhooks": {"k:{\"name\":\"pinned\"}": {"f:clientConfig": {"f:caBundle": {}}}}});
+        let both = json!({"f:metadata": {"f:labels": {}}, "f:webhooks": {}});
+        let metadata = json!({"f:metadata": {"f:labels": {}}});
+        let live = |entries: &[Value]| -> ValidatingWebhookConfiguration {
+            serde_json::from_value(json!({"metadata": {"managedFields": entries}})).unwrap()
+        };
+        let stay = [
+            entry("helm", "Apply", both.clone()),
+            entry("cert-manager-cainjector", "Apply", hooks.clone()),
+            entry("gitward-disable", "Update", metadata.clone()),
+        ];
+        assert_eq!(freed(&live(&stay)), None);
+        let more = [
+            entry("gitward", "Update", hooks.clone()),
+            entry("gitward", "Apply", both.clone()),
+            entry("kubectl-edit", "Update", both),
+        ];
+        let left = [entry("gitward", "Apply", metadata.clone()), entry("kubectl-edit", "Update", metadata)];
+        let expected = live(&[&stay[..], &left[..]].concat()).metadata.managed_fields;
+        assert_eq!(freed(&live(&[&stay[..], &more[..]].concat())), expected);
+    }
 }

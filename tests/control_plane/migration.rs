@@ -38,17 +38,14 @@ fn identities(world: &World, ns: &str) -> BTreeMap<String, [Value; 3]> {
     objects.map(identity).collect()
 }
 
-/// Another owner of what git declares, or other tools, by `helm upgrade`. The guard is disabled meanwhile: the reconciler's
-/// `caBundle` would keep the entries of the webhook configuration that go.
+/// Another owner of what git declares, or other tools, by `helm upgrade`.
 fn upgrade(world: &World, values: &[&str]) {
-    world.gitward.command("admin", &["disable", "--reason", "another owner"]).ok();
     let chart = workspace().join("charts/gitward").display().to_string();
     let ours = world.gitward.values();
     let mut args = vec!["upgrade", "gitward", &chart, "-n", "gitward-system"];
     args.extend(ours.iter().map(String::as_str));
     args.extend(values.iter().flat_map(|value| ["--set", value]));
     world.cluster.helm(&args).ok();
-    world.gitward.command("admin", &["enable"]).ok();
 }
 
 fn wait_available(world: &World, ns: &str, name: &str) {

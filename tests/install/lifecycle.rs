@@ -1,8 +1,9 @@
 //! From the first install to a second one: the workloads that git declares stay the same objects all the time.
 
-use gitward_test_cluster::Gitward;
+use gitward_test_cluster::{Gitward, eventually};
+use serde_json::Value;
 
-use crate::shop::{SYSTEM, Shop, binary, chart, previous_chart, release};
+use crate::shop::{PATIENCE, SYSTEM, Shop, binary, chart, previous_chart, release};
 
 /// What is deleted here in one stroke, a kubelet ends first; so the next reconciler waits for the Lease. Not for long.
 const SOON: [&str; 2] = ["--set", "reconciler.leaseSeconds=15"];
@@ -23,6 +24,11 @@ fn what_git_declares_survives_upgrades_rollbacks_and_a_new_install() {
     shop.upgrade("admin", &chart(), &SOON).ok();
     assert_eq!(pod_templates(&shop), before, "an upgrade that changes nothing restarts nothing");
     shop.assert_guarded("upgraded once more");
+
+    for owner in ["Flux", "Gitward"] {
+        other_entries(&shop, owner);
+    }
+    shop.assert_guarded("of another owner, and back");
 
     for (revision, version) in [("1", "0.1.0"), ("3", env!("CARGO_PKG_VERSION"))] {
         shop.cluster.helm(&["rollback", "gitward", revision, "-n", SYSTEM]).ok();
@@ -52,6 +58,22 @@ fn adopted_again(mut shop: Shop) {
         cluster.helm(&release("install", &chart(), ports)).ok();
     });
     shop.assert_guarded("installed again");
+}
+
+/// An upgrade by which the webhook configuration gets other entries, and loses those that it had: nobody but Helm holds on to them.
+fn other_entries(shop: &Shop, owner: &str) {
+    let owner = format!("guardPolicy.owner.preset={owner}");
+    shop.upgrade("admin", &chart(), &[&SOON[..], &["--set", &owner]].concat()).ok();
+    eventually("the reconciler trusts the new entries, and leaves them to Helm", PATIENCE, || {
+        let webhook = ["validatingwebhookconfiguration/gitward", "--show-managed-fields"];
+        let webhook = shop.cluster.get(&webhook).unwrap_or_default();
+        let all = |list: &Value| list.as_array().cloned().unwrap_or_default();
+        let holders = all(&webhook["metadata"]["managedFields"]);
+        let is_left =
+            holders.iter().all(|entry| entry["manager"] == "helm" || entry["fieldsV1"]["f:webhooks"].is_null());
+        let is_trusted = all(&webhook["webhooks"]).iter().all(|entry| entry["clientConfig"]["caBundle"].is_string());
+        if is_left && is_trusted { Ok(()) } else { Err(webhook.to_string()) }
+    });
 }
 
 /// How often each Deployment of gitward was changed.
