@@ -74,3 +74,21 @@ pub(crate) fn helm_test(node: &Node) {
     replicas("2");
     ready(node);
 }
+
+/// Says what each process of gitward holds in memory, as the kubelet measures it: the chart's requests come from such numbers.
+pub(crate) fn memory(node: &Node) {
+    let measured = eventually("the kubelet has measured every process", PATIENCE, || {
+        let summary = node.kubectl("admin", &["get", "--raw", "/api/v1/nodes/node/proxy/stats/summary"]);
+        let summary: Value = serde_json::from_str(&summary.stdout).unwrap_or_default();
+        let pods = summary["pods"].as_array().cloned().unwrap_or_default();
+        let ours = pods.iter().filter(|pod| pod["podRef"]["namespace"] == SYSTEM);
+        let bytes = |pod: &Value| {
+            Some((pod["podRef"]["name"].to_string(), pod.pointer("/containers/0/memory/workingSetBytes")?.as_f64()?))
+        };
+        let measured: Vec<(String, f64)> = ours.filter_map(bytes).collect();
+        if measured.len() == 4 { Ok(measured) } else { Err(format!("{measured:?}")) }
+    });
+    for (pod, bytes) in measured {
+        println!("   {pod}: {:.1} MiB", bytes / f64::from(1 << 20));
+    }
+}

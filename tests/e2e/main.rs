@@ -47,6 +47,7 @@ fn tell(node: &Node, image: &std::path::Path) {
     step("people are refused through the real Service, and may do what is documented", || shop.people());
     step("only the token of the reconciler's own Pod is the GitOps identity", || shop.identity());
     step("what went around the guard is healed, and the Pods with it", || shop.heals());
+    step("what each process of gitward holds in memory", || install::memory(node));
     step("a guard that crashes is started again, while the other one serves", || shop.guard_crashes());
     step("a rolling update of the guard, under a steady stream of changes", || rollout::roll(&shop));
     step("the node loses its power and boots, with no guard running", || restart::cold_start(&shop));
