@@ -2,7 +2,7 @@
 //!
 //! Imports nothing of gitward's.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -61,5 +61,35 @@ pub async fn serve(listen: SocketAddr, readiness: Readiness, mut registry: Regis
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics));
-    axum::serve(tokio::net::TcpListener::bind(listen).await?, router).await
+    axum::serve(tokio::net::TcpListener::from_std(bind(listen)?)?, router).await
+}
+
+/// Listens on an address, without blocking. `[::]` takes callers by IPv4 as well; on a machine without IPv6 it means `0.0.0.0`.
+///
+/// # Errors
+/// Where the address cannot be listened on.
+pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let listener = match TcpListener::bind(address) {
+        Err(_) if address.ip() == Ipv6Addr::UNSPECIFIED => TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())),
+        bound => bound,
+    }?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn by_default_callers_come_by_ipv4_and_by_ipv6() {
+        let listener = bind((Ipv6Addr::UNSPECIFIED, 0).into()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+            TcpStream::connect((Ipv6Addr::LOCALHOST, port)).unwrap();
+        }
+    }
 }

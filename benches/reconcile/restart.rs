@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use gitward_test_cluster::{Proxy, eventually};
+use gitward_test_cluster::{ControlPlane, Proxy, eventually};
 use serde_json::json;
 
 use crate::objects::{self, config_map};
@@ -43,12 +43,8 @@ pub(crate) fn run(world: &mut World<'_>) {
 
     world.gitward.crash_reconciler();
     let edit = json!({"data": {"color": "red"}}).to_string();
-    let forged = [
-        "--as=system:serviceaccount:gitward-system:gitward-reconciler",
-        "--as-user-extra=authentication.kubernetes.io/pod-name=forged",
-    ];
     let patch = ["patch", "configmap/object-00500", "-n", "restart", "--type=merge", "-p", &edit];
-    world.cluster.kubectl("admin", &[&patch[..], &forged].concat()).ok();
+    world.cluster.kubectl(ControlPlane::FORGER, &patch).ok();
     let begun = Instant::now();
     world.gitward.revive_reconciler();
     eventually("what was changed meanwhile is healed", Duration::from_secs(120), || {

@@ -208,9 +208,7 @@ impl Story<'_> {
 
     /// Goes around the guard as only a cluster admin can: with the forged pod of the reconciler.
     fn forge(&self, args: &[&str]) {
-        let account = "--as=system:serviceaccount:gitward-system:gitward-reconciler";
-        let extra = "--as-user-extra=authentication.kubernetes.io/pod-name=forged";
-        self.cluster.kubectl("admin", &[args, &[account, extra]].concat()).ok();
+        self.cluster.kubectl(ControlPlane::FORGER, args).ok();
     }
 
     fn system_goes_on(&self) {

@@ -12,10 +12,10 @@ use crate::guard::{self, GuardConfig, GuardSource};
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Where the API server calls.
-    #[arg(long, default_value = "0.0.0.0:8443")]
+    #[arg(long, default_value = "[::]:8443")]
     listen: SocketAddr,
     /// Where /healthz, /readyz and /metrics are served.
-    #[arg(long, default_value = "0.0.0.0:8080")]
+    #[arg(long, default_value = "[::]:8080")]
     observe_listen: SocketAddr,
     /// gitward's own namespace.
     #[arg(long, env = "GITWARD_NAMESPACE", default_value = "gitward-system")]

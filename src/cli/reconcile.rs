@@ -15,7 +15,7 @@ use crate::sync::{self, ReconcileConfig};
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Where /healthz, /readyz and /metrics are served.
-    #[arg(long, default_value = "0.0.0.0:8080")]
+    #[arg(long, default_value = "[::]:8080")]
     observe_listen: SocketAddr,
     /// gitward's own namespace.
     #[arg(long, env = "GITWARD_NAMESPACE", default_value = "gitward-system")]

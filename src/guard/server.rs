@@ -1,6 +1,6 @@
 //! The TLS server: from a connection to a review's body, and back.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -189,7 +189,10 @@ async fn serve(
     }
     let handle = Handle::new();
     let router = router(config, reviewer, metrics, readiness.clone());
-    let serving = server(config, tls, handle.clone()).serve(limits::connections(router, config.connections));
+    let failed = |source| GuardError::Listen { address: config.listen, source };
+    let listener = telemetry::bind(config.listen).map_err(failed)?;
+    let server = server(listener, tls, handle.clone()).map_err(failed)?;
+    let serving = server.serve(limits::connections(router, config.connections));
     let stopping = async {
         if handle.listening().await.is_some() {
             readiness.set(true);
@@ -203,16 +206,16 @@ async fn serve(
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        served = serving => served.map_err(|source| GuardError::Listen { address: config.listen, source }),
+        served = serving => served.map_err(failed),
         () = stopping => Ok(()),
     }
 }
 
 type TlsServer = axum_server::Server<SocketAddr, RustlsAcceptor<NoDelayAcceptor>>;
 
-fn server(config: &GuardConfig, tls: RustlsConfig, handle: Handle<SocketAddr>) -> TlsServer {
+fn server(listener: TcpListener, tls: RustlsConfig, handle: Handle<SocketAddr>) -> std::io::Result<TlsServer> {
     let acceptor = RustlsAcceptor::new(tls).handshake_timeout(FIRST).acceptor(NoDelayAcceptor::new());
-    let mut server = axum_server::bind(config.listen).acceptor(acceptor).handle(handle).first_request_timeout(FIRST);
+    let mut server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle).first_request_timeout(FIRST);
     let http = server.http_builder();
     http.http1().header_read_timeout(IDLE).max_buf_size(HEADERS);
     http.http2()
@@ -220,9 +223,9 @@ fn server(config: &GuardConfig, tls: RustlsConfig, handle: Handle<SocketAddr>) -
         .max_header_list_size(HEADERS as u32)
         .keep_alive_interval(IDLE)
         .keep_alive_timeout(FIRST);
-    server.accept_error_handler(|from, error| {
+    Ok(server.accept_error_handler(|from, error| {
         info!(from = from.map(ToString::to_string), %error, "a connection without a request");
-    })
+    }))
 }
 
 /// Says once a minute what the guard waits for.

@@ -1,7 +1,7 @@
 //! A cluster whose guards are all dead, or that cold-starts with them dead, comes back by itself; and with a living
 //! guard, not one of Kubernetes' own controllers is refused.
 
-use gitward_test_cluster::{Repo, eventually};
+use gitward_test_cluster::{ControlPlane, Repo, eventually};
 use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, World, config_map, deployment};
@@ -99,12 +99,8 @@ fn a_life(world: &World, repo: &Repo, round: u32) {
     a_node(world, round);
 
     // Healing: somebody who looks like the reconciler edits around the guard.
-    let forged = [
-        "--as=system:serviceaccount:gitward-system:gitward-reconciler",
-        "--as-user-extra=authentication.kubernetes.io/pod-name=forged",
-    ];
     let edit = ["patch", "configmap/settings", "-n", NS, "-p", r#"{"data":{"color":"red"}}"#];
-    world.cluster.kubectl("admin", &[&edit[..], &forged].concat()).ok();
+    world.cluster.kubectl(ControlPlane::FORGER, &edit).ok();
     world.wait_field("configmap/settings", NS, "/data/color", &json!("green"));
 }
 

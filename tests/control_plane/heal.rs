@@ -1,7 +1,7 @@
 //! What went around the guard is undone, and what was lost in a crash is caught up. Each with a control plane of its
 //! own: the others must not lose their guard.
 
-use gitward_test_cluster::eventually;
+use gitward_test_cluster::{ControlPlane, eventually};
 use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, World, config_map, deployment};
@@ -48,12 +48,10 @@ fn a_change_around_the_guard_is_undone_and_the_guard_is_put_back() {
 
 /// A cluster admin may forge the pod of the reconciler: a way around that remains, so what it changes is undone.
 fn forged_identities_are_undone(world: &World, ns: &str) {
-    let account = "--as=system:serviceaccount:gitward-system:gitward-reconciler";
-    let forged = [account, "--as-user-extra=authentication.kubernetes.io/pod-name=forged"];
     let edit = ["patch", "configmap/settings", "-n", ns, "-p", r#"{"data":{"color":"red"}}"#];
-    world.cluster.kubectl("admin", &[&edit[..], &forged].concat()).ok();
+    world.cluster.kubectl(ControlPlane::FORGER, &edit).ok();
     world.wait_field("configmap/settings", ns, "/data/color", &json!("green"));
-    world.cluster.kubectl("admin", &[&["delete", "configmap/settings", "-n", ns], &forged[..]].concat()).ok();
+    world.cluster.kubectl(ControlPlane::FORGER, &["delete", "configmap/settings", "-n", ns]).ok();
     world.wait_field("configmap/settings", ns, "/data/color", &json!("green"));
 }
 
@@ -64,13 +62,9 @@ fn secrets_are_healed_every_time(world: &World, repo: &gitward_test_cluster::Rep
     repo.write("login.yaml", secret);
     let commit = repo.push("A login");
     world.wait_applied(ns, &commit);
-    let forged = [
-        "--as=system:serviceaccount:gitward-system:gitward-reconciler",
-        "--as-user-extra=authentication.kubernetes.io/pod-name=forged",
-    ];
     for _ in 0..2 {
         let edit = ["patch", "secret/login", "-n", ns, "-p", r#"{"data":{"password":"cmVk"}}"#];
-        world.cluster.kubectl("admin", &[&edit[..], &forged].concat()).ok();
+        world.cluster.kubectl(ControlPlane::FORGER, &edit).ok();
         world.wait_field("secret/login", ns, "/data/password", &json!("Z3JlZW4="));
     }
     let log = world.gitward.reconciler_log();

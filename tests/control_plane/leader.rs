@@ -3,17 +3,12 @@
 
 use std::time::Instant;
 
-use gitward_test_cluster::{Fault, Proxy, Standby, eventually};
+use gitward_test_cluster::{ControlPlane, Fault, Proxy, Standby, eventually};
 use serde_json::json;
 
 use crate::support::{PATIENCE, World, config_map, sync};
 
 const NS: &str = "led";
-/// A cluster admin with the pod of the reconciler forged: nothing of the guard is in the way.
-const FORGED: [&str; 2] = [
-    "--as=system:serviceaccount:gitward-system:gitward-reconciler",
-    "--as-user-extra=authentication.kubernetes.io/pod-name=forged",
-];
 
 /// What each of them writes is seen by a proxy of its own.
 struct Pair {
@@ -39,10 +34,8 @@ impl Pair {
 
     fn drift(&self, color: &str) {
         let patch = json!({"data": {"color": color}}).to_string();
-        let args =
-            [&["patch", "configmap/settings", "-n", NS, "-p", &patch, "--field-manager=kubectl-edit"][..], &FORGED]
-                .concat();
-        self.world.cluster.kubectl("admin", &args).ok();
+        let edit = ["patch", "configmap/settings", "-n", NS, "-p", &patch, "--field-manager=kubectl-edit"];
+        self.world.cluster.kubectl(ControlPlane::FORGER, &edit).ok();
     }
 
     fn wait_healed(&self) {

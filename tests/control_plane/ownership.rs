@@ -1,15 +1,9 @@
 //! Who owns which field: what was there before git, what people add, what autoscalers and other controllers write.
 
-use gitward_test_cluster::{Repo, eventually};
+use gitward_test_cluster::{ControlPlane, Repo, eventually};
 use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, World, condition, config_map, deployment, sync};
-
-/// A cluster admin with the pod of the reconciler forged: nothing of the guard is in the way.
-const FORGED: [&str; 2] = [
-    "--as=system:serviceaccount:gitward-system:gitward-reconciler",
-    "--as-user-extra=authentication.kubernetes.io/pod-name=forged",
-];
 
 fn start(ns: &str) -> (&'static World, Repo) {
     let world = World::shared();
@@ -22,7 +16,7 @@ fn apply(world: &World, name: &str, repo: &Repo, more: Value) {
 }
 
 fn around(world: &World, args: &[&str]) {
-    world.cluster.kubectl("admin", &[args, &FORGED[..]].concat()).ok();
+    world.cluster.kubectl(ControlPlane::FORGER, args).ok();
 }
 
 fn ready(world: &World, name: &str) -> String {
@@ -271,8 +265,7 @@ fn a_copy_of_what_git_declares_is_reported_and_left_alone() {
     let id = copy["metadata"]["annotations"]["gitward.dev/pinned-id"].clone();
     copy["metadata"] =
         json!({"name": "copy", "namespace": ns, "labels": labels, "annotations": {"gitward.dev/pinned-id": id}});
-    let output =
-        world.cluster.kubectl_in("admin", &[&["create", "-f", "-"], &FORGED[..]].concat(), Some(&copy.to_string()));
+    let output = world.cluster.kubectl_in(ControlPlane::FORGER, &["create", "-f", "-"], Some(&copy.to_string()));
     output.ok();
     eventually("it is reported", PATIENCE, || {
         let events = world.cluster.get(&["events", "-n", "gitward-system"]).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use gitward_test_cluster::{Fault, Proxy, eventually};
+use gitward_test_cluster::{ControlPlane, Fault, Proxy, eventually};
 use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, World, config_map, deployment, sync};
@@ -13,11 +13,6 @@ use crate::support::{PATIENCE, World, config_map, deployment, sync};
 const NS: &str = "restart";
 /// How long nothing may have been written until everything counts as settled.
 const QUIET: Duration = Duration::from_secs(4);
-/// A cluster admin with the pod of the reconciler forged: nothing of the guard is in the way.
-const FORGED: [&str; 2] = [
-    "--as=system:serviceaccount:gitward-system:gitward-reconciler",
-    "--as-user-extra=authentication.kubernetes.io/pod-name=forged",
-];
 
 /// What is declared: many of one kind, and one of each kind that is special to an apply.
 fn files() -> Vec<(&'static str, String)> {
@@ -127,8 +122,8 @@ fn a_restart_over_unchanged_objects_writes_nothing_and_heals_what_was_changed_me
 
     restart(&mut world, &proxy, |world| {
         let edit = ["patch", "configmap/c7", "-n", NS, "-p", r#"{"data":{"color":"red"}}"#];
-        world.cluster.kubectl("admin", &[&edit[..], &FORGED].concat()).ok();
-        world.cluster.kubectl("admin", &[&["delete", "lamp/lamp", "-n", NS], &FORGED[..]].concat()).ok();
+        world.cluster.kubectl(ControlPlane::FORGER, &edit).ok();
+        world.cluster.kubectl(ControlPlane::FORGER, &["delete", "lamp/lamp", "-n", NS]).ok();
     });
     world.wait_field("configmap/c7", NS, "/data/color", &json!("green"));
     world.wait_field("lamp/lamp", NS, "/spec/bright", &json!(true));

@@ -1,6 +1,6 @@
 //! A team's GitSync may do what its service account may, and nothing else, though the reconciler writes for it.
 
-use gitward_test_cluster::{GitServer, Repo, eventually};
+use gitward_test_cluster::{ControlPlane, GitServer, Repo, eventually};
 use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, World, condition, config_map, deployment, sync};
@@ -434,17 +434,13 @@ fn a_right_that_was_taken_away_is_not_given_back_by_healing() {
     world.apply("admin", &follows);
     applied(world, ns, &commit);
     world.cluster.kubectl("admin", &["delete", "rolebinding", "deployer", "-n", ns]).ok();
-    let forged = [
-        "--as=system:serviceaccount:gitward-system:gitward-reconciler",
-        "--as-user-extra=authentication.kubernetes.io/pod-name=forged",
-    ];
     // Answers count for some seconds: until the first that is not put back.
     let mut color = 0;
     eventually("it is not put back any more", PATIENCE, || {
         color += 1;
         let patch = format!(r#"{{"data":{{"color":"red-{color}"}}}}"#);
         let edit = ["patch", "configmap/settings", "-n", ns, "-p", &patch];
-        world.cluster.kubectl("admin", &[&edit[..], &forged].concat()).ok();
+        world.cluster.kubectl(ControlPlane::FORGER, &edit).ok();
         std::thread::sleep(std::time::Duration::from_secs(1));
         let live = world.field("configmap/settings", ns, "/data/color");
         if live == json!(format!("red-{color}")) { Ok(()) } else { Err(live.to_string()) }

@@ -5,16 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use gitward_test_cluster::{Flux, Output, eventually, operator};
+use gitward_test_cluster::{ControlPlane, Flux, Output, eventually, operator};
 use serde_json::{Value, json};
 
 use crate::stage::{PATIENCE, Stage};
-
-/// A cluster admin with the pod of the reconciler forged: nothing of the guard is in the way.
-const FORGED: [&str; 2] = [
-    "--as=system:serviceaccount:gitward-system:gitward-reconciler",
-    "--as-user-extra=authentication.kubernetes.io/pod-name=forged",
-];
 
 impl Stage<'_> {
     /// Lets happen what a document speaks of.
@@ -75,7 +69,7 @@ impl Stage<'_> {
     fn work_against(&mut self) {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, kubeconfig, home) =
-            (stop.clone(), self.cluster.kubeconfig("admin"), self.cluster.dir().to_owned());
+            (stop.clone(), self.cluster.kubeconfig(ControlPlane::FORGER), self.cluster.dir().to_owned());
         let rival = std::thread::spawn(move || {
             let kubectl = gitward_test_cluster::Tools::get().path("kubectl");
             let patch = ["patch", "configmap/settings", "-n", "shop", "--field-manager=acme-controller", "-p"];
@@ -85,7 +79,7 @@ impl Stage<'_> {
                 }
                 let mut command = Command::new(&kubectl);
                 command.env("KUBECONFIG", &kubeconfig).env("HOME", &home).args(patch);
-                Output::of(command.arg(format!(r#"{{"data":{{"color":"{round}"}}}}"#)).args(FORGED), None);
+                Output::of(command.arg(format!(r#"{{"data":{{"color":"{round}"}}}}"#)), None);
                 std::thread::sleep(Duration::from_millis(200));
             }
         });

@@ -23,6 +23,9 @@ const USERS: [(&str, &str); 6] = [
     ("system:kube-controller-manager", ""),
     (NODE, "system:nodes"),
 ];
+/// What the kubeconfig of [`ControlPlane::FORGER`] says of its user. kubectl 1.33 has no flag for that.
+const FORGER: &str = "token: admin-token, as: 'system:serviceaccount:gitward-system:gitward-reconciler', \
+                      as-user-extra: {authentication.kubernetes.io/pod-name: [forged]}";
 /// The account of the simulated node.
 const NODE: &str = "system:node:kwok";
 
@@ -52,6 +55,9 @@ struct Ports {
 }
 
 impl ControlPlane {
+    /// A cluster admin with the pod of the reconciler forged: nothing of the guard is in the way.
+    pub const FORGER: &str = "forger";
+
     /// Starts one, and waits until it serves.
     ///
     /// # Panics
@@ -67,6 +73,7 @@ impl ControlPlane {
         let [etcd, peer, api_server, controller_manager] = free_ports();
         let ports = Ports { etcd, peer, api_server, controller_manager };
         USERS.iter().for_each(|(user, _)| write_kubeconfig(&dir, api_server, user));
+        write_config(&dir, &https(api_server), ControlPlane::FORGER, FORGER);
         let parts = Mutex::new(Some(Parts::start(&tools, &dir, ports)));
         let cluster = ControlPlane { parts, ports, tools, port: api_server, dir, janitor };
         cluster.wait();
