@@ -76,8 +76,9 @@ impl Watches {
 }
 
 async fn follow(client: Client, kind: Arc<Kind>, healer: Arc<Healer>, done: watch::Sender<bool>) {
-    let pinned_only = watcher::Config::default().labels(names::SYNC_NAME).streaming_lists();
-    let mut events = watcher(kind.api(&client, ""), pinned_only).default_backoff().boxed();
+    let pinned_only = watcher::Config::default().labels(names::SYNC_NAME);
+    let start = |config| watcher(kind.api(&client, ""), config).default_backoff().boxed();
+    let mut events = start(pinned_only.clone().streaming_lists());
     // The objects of a new list: what is pinned and not among them was deleted while nobody watched.
     let mut listed = HashSet::new();
     while let Some(event) = events.next().await {
@@ -98,7 +99,9 @@ async fn follow(client: Client, kind: Arc<Kind>, healer: Arc<Healer>, done: watc
             // The label may be all that went: the object itself is looked at by the apply.
             Ok(watcher::Event::Delete(object)) => healer.gone(&key_of(&kind, &object)),
             // With its definition a kind is gone, and comes back with the next object that is applied.
-            Err(error) if is_gone(&error) && !healer.pinned().holds(&kind.resource.group, &kind.resource.kind) => {
+            Err(error)
+                if is_answer(&error, 404) && !healer.pinned().holds(&kind.resource.group, &kind.resource.kind) =>
+            {
                 info!(
                     kind = kind.resource.kind,
                     group = kind.resource.group,
@@ -106,6 +109,8 @@ async fn follow(client: Client, kind: Arc<Kind>, healer: Arc<Healer>, done: watc
                 );
                 return;
             }
+            // Without the feature WatchList, as in Kubernetes 1.33, an API server streams no lists.
+            Err(error) if is_answer(&error, 422) => events = start(pinned_only.clone()),
             Err(error) => {
                 warn!(kind = kind.resource.kind, error = chain(&error), "the watch is interrupted; trying again")
             }
@@ -122,10 +127,10 @@ fn key_of(kind: &Kind, object: &DynamicObject) -> ObjectKey {
     }
 }
 
-fn is_gone(error: &watcher::Error) -> bool {
+fn is_answer(error: &watcher::Error, code: u16) -> bool {
     match error {
-        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => is_status(error, 404),
-        watcher::Error::WatchError(status) => status.code == 404,
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => is_status(error, code),
+        watcher::Error::WatchError(status) => status.code == code,
         _ => false,
     }
 }

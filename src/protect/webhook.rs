@@ -38,24 +38,49 @@ pub(super) async fn keep(
     }
     let is_whole = |live: &ValidatingWebhookConfiguration| {
         has_all(live, HELM, &copy)
-            && bundle.is_none_or(|_| has_all(live, MANAGER, &observed(live, owners)))
+            && bundle.is_none_or(|_| has_all(live, MANAGER, &observed(live, owners)) && applied_at(live).is_some())
             && mended(&copy, bundle, live) == *live
-            && freed(live).is_none()
+            && freed(live, bundle.is_some()).is_none()
     };
     if let Some(live) = before.as_ref().filter(|live| is_whole(live)) {
         return Ok(applied_at(live));
+    }
+    if let Some(live) = &before {
+        drop_undeclared(&api, &copy, live).await?;
     }
     let put_back = api.patch(name, &PatchParams::apply(HELM).force(), &Patch::Apply(&copy)).await?;
     if before.is_none() || before.as_ref().and_then(|b| b.metadata.generation) != put_back.metadata.generation {
         info!(webhook = name, was_missing = before.is_none(), "put the webhook configuration back");
     }
     let live = mend(&api, &copy, bundle, put_back).await?;
-    free(&api, &live).await?;
+    let version = free(&api, &live, bundle.is_some()).await?;
     if bundle.is_none() {
         return Ok(None);
     }
-    let observed = observed(&live, owners);
-    Ok(applied_at(&api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&observed)).await?))
+    observe(&api, &observed(&live, owners), version).await
+}
+
+/// Says that the webhooks are as they have to be. Returns when that was, by the API server's clock.
+async fn observe(
+    api: &Api<ValidatingWebhookConfiguration>,
+    observed: &Value,
+    version: Option<String>,
+) -> Result<Option<Timestamp>, ProtectError> {
+    let apply = async |observed: &Value| {
+        let name = observed["metadata"]["name"].as_str().unwrap_or(MANAGER);
+        api.patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(observed)).await
+    };
+    let mut exact = observed.clone();
+    // Whoever took the webhooks as this manager meanwhile, as an older reconciler does, would lose them by this.
+    exact["metadata"]["resourceVersion"] = json!(version);
+    if let Some(at) = applied_at(&apply(&exact).await?) {
+        return Ok(Some(at));
+    }
+    // An apply that changes nothing sets no time, where somebody has emptied managedFields.
+    let mut other = observed.clone();
+    other["metadata"]["annotations"][OBSERVED] = json!("");
+    apply(&other).await?;
+    Ok(applied_at(&apply(observed).await?))
 }
 
 /// When we last said that the configuration is as it has to be, by the API server's clock.
@@ -73,6 +98,21 @@ pub(super) async fn live_bundle(client: &Client) -> Result<String, ProtectError>
     Ok(first.and_then(|bundle| String::from_utf8(bundle.0).ok()).unwrap_or_default())
 }
 
+/// Takes out the webhooks that are not declared any more, before Helm's apply would: it leaves of them what others own.
+async fn drop_undeclared(
+    api: &Api<ValidatingWebhookConfiguration>,
+    copy: &Value,
+    live: &ValidatingWebhookConfiguration,
+) -> Result<(), ProtectError> {
+    let mut kept = live.clone();
+    let is_declared = |name: &str| webhooks_of(copy).any(|declared| declared["name"] == name);
+    kept.webhooks.iter_mut().for_each(|webhooks| webhooks.retain(|webhook| is_declared(&webhook.name)));
+    if kept != *live {
+        api.replace(&live.name_any(), &as_manager(), &kept).await?;
+    }
+    Ok(())
+}
+
 /// Takes out what others added, and writes the bundle.
 async fn mend(
     api: &Api<ValidatingWebhookConfiguration>,
@@ -87,35 +127,47 @@ async fn mend(
     if mended.webhooks != with_bundle(&live, bundle).webhooks {
         warn!(webhook = live.name_any(), "took additions out of the webhook configuration");
     }
-    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-    Ok(api.replace(&live.name_any(), &params, &mended).await?)
+    Ok(api.replace(&live.name_any(), &as_manager(), &mended).await?)
+}
+
+fn as_manager() -> PostParams {
+    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
 }
 
 /// Leaves the webhooks to Helm alone. Of a webhook that Helm takes out, what somebody else owns would stay, be it `caBundle`: such
-/// a stub no API server takes, and `helm upgrade` would fail by it.
+/// a stub no API server takes, and `helm upgrade` would fail by it. Returns the version of the configuration then.
 async fn free(
     api: &Api<ValidatingWebhookConfiguration>,
     live: &ValidatingWebhookConfiguration,
-) -> Result<(), ProtectError> {
-    if let Some(freed) = freed(live) {
-        let patch = json!({"metadata": {"resourceVersion": live.metadata.resource_version, "managedFields": freed}});
-        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        api.patch_metadata(&live.name_any(), &params, &Patch::Merge(&patch)).await?;
-    }
-    Ok(())
+    is_ours: bool,
+) -> Result<Option<String>, ProtectError> {
+    let version = live.metadata.resource_version.clone();
+    let Some(freed) = freed(live, is_ours) else { return Ok(version) };
+    let patch = json!({"metadata": {"resourceVersion": version, "managedFields": freed}});
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let patched = api.patch_metadata(&live.name_any(), &params, &Patch::Merge(&patch)).await?;
+    Ok(patched.metadata.resource_version)
 }
 
-/// `managedFields` without others' claims on webhooks; `None` where there are none. Whoever applies keeps what they own: they would
-/// take it again.
-fn freed(live: &ValidatingWebhookConfiguration) -> Option<Vec<ManagedFieldsEntry>> {
+/// `managedFields` without others' claims on webhooks; `None` where there are none. Whoever applies the chart keeps what they own,
+/// and so does cainjector, which would take it again, unless the bundle `is_ours`.
+fn freed(live: &ValidatingWebhookConfiguration, is_ours: bool) -> Option<Vec<ManagedFieldsEntry>> {
     let entries = live.metadata.managed_fields.as_ref()?;
     let mut freed = entries.clone();
     freed.retain_mut(|entry| {
-        let is_freed = entry.operation.as_deref() == Some("Update") || entry.manager.as_deref() == Some(MANAGER);
-        let fields = entry.fields_v1.as_mut().and_then(|fields| fields.0.as_object_mut()).filter(|_| is_freed);
-        fields.is_none_or(|fields| fields.remove("f:webhooks").is_none() || !fields.is_empty())
+        let by_update = entry.operation.as_deref() == Some("Update") || entry.manager.as_deref() == Some(MANAGER);
+        let Some(fields) = entry.fields_v1.as_mut().and_then(|fields| fields.0.as_object_mut()) else { return true };
+        let Some(webhooks) = fields.get("f:webhooks") else { return true };
+        if by_update || (is_ours && !has_rules(webhooks)) {
+            fields.remove("f:webhooks");
+        }
+        !fields.is_empty()
     });
     (freed != *entries).then_some(freed)
+}
+
+fn has_rules(webhooks: &Value) -> bool {
+    webhooks.as_object().into_iter().flatten().any(|(_, webhook)| webhook.get("f:rules").is_some())
 }
 
 /// A configuration with the bundle, and without what others added: a webhook, a match condition, or a label of a selector by which the
@@ -178,19 +230,23 @@ mod tests {
         let live = |entries: &[Value]| -> ValidatingWebhookConfiguration {
             serde_json::from_value(json!({"metadata": {"managedFields": entries}})).unwrap()
         };
+        let declared = json!({"f:webhooks": {"k:{\"name\":\"pinned\"}": {"f:rules": {}}}});
         let stay = [
-            entry("helm", "Apply", both.clone()),
-            entry("cert-manager-cainjector", "Apply", hooks.clone()),
+            entry("helm", "Apply", declared.clone()),
+            entry("kubectl", "Apply", declared),
             entry("gitward-disable", "Update", metadata.clone()),
         ];
-        assert_eq!(freed(&live(&stay)), None);
+        let injected = entry("cert-manager-cainjector", "Apply", hooks.clone());
+        assert_eq!(freed(&live(&stay), true), None);
+        assert_eq!(freed(&live(&[&stay[..], &[injected.clone()]].concat()), false), None);
         let more = [
             entry("gitward", "Update", hooks.clone()),
             entry("gitward", "Apply", both.clone()),
+            injected,
             entry("kubectl-edit", "Update", both),
         ];
         let left = [entry("gitward", "Apply", metadata.clone()), entry("kubectl-edit", "Update", metadata)];
         let expected = live(&[&stay[..], &left[..]].concat()).metadata.managed_fields;
-        assert_eq!(freed(&live(&[&stay[..], &more[..]].concat())), expected);
+        assert_eq!(freed(&live(&[&stay[..], &more[..]].concat()), true), expected);
     }
 }

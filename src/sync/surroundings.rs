@@ -38,6 +38,8 @@ const BINDINGS: [(&str, &str, &str, &str); 2] = [
     ("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"),
     ("admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings"),
 ];
+/// Mutating policies are served as one of these before Kubernetes 1.36, where they are switched on. No watch tells of them then.
+const OLDER: [&str; 2] = ["v1beta1", "v1alpha1"];
 /// What git declares changes too, so all is looked at this often.
 const LOOK: Duration = Duration::from_secs(15);
 /// Changes come in bunches.
@@ -157,13 +159,17 @@ async fn look(ctx: &Context, copy: &str) -> Result<BTreeMap<(&'static str, Strin
     Ok(found)
 }
 
+/// All objects of a kind; none where the cluster does not serve it in any version.
 async fn list(client: &Client, of: (&str, &str, &str, &str)) -> Result<Vec<DynamicObject>, kube::Error> {
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource(of));
-    match api.list(&ListParams::default()).await {
-        Ok(listed) => Ok(listed.items),
-        Err(error) if is_status(&error, 404) => Ok(Vec::new()),
-        Err(error) => Err(error),
+    let (group, version, kind, plural) = of;
+    for version in std::iter::once(version).chain(OLDER) {
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource((group, version, kind, plural)));
+        match api.list(&ListParams::default()).await {
+            Err(error) if is_status(&error, 404) => {}
+            listed => return Ok(listed?.items),
+        }
     }
+    Ok(Vec::new())
 }
 
 async fn pinned_kinds(ctx: &Context) -> PinnedKinds {

@@ -1,6 +1,6 @@
 //! Who owns which field: what was there before git, what people add, what autoscalers and other controllers write.
 
-use gitward_test_cluster::{ControlPlane, Repo, eventually};
+use gitward_test_cluster::{ControlPlane, Repo, Tools, eventually};
 use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, World, condition, config_map, deployment, sync};
@@ -219,13 +219,14 @@ fn the_rules_of_an_aggregated_cluster_role_are_left_to_the_aggregation() {
 fn what_an_admission_changes_in_our_own_applies_makes_no_endless_loop() {
     let ns = "injected";
     let (world, repo) = start(ns);
-    let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy",
+    let api = format!("admissionregistration.k8s.io/{}", Tools::mutating_policies());
+    let policy = json!({"apiVersion": api, "kind": "MutatingAdmissionPolicy",
         "metadata": {"name": "injected"}, "spec": {"failurePolicy": "Fail", "reinvocationPolicy": "Never",
         "matchConstraints": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": ns}},
             "resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps"]}]},
         "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression":
             "Object{data: {\"color\": \"injected\", \"sidecar\": \"yes\"}}"}}]}});
-    let binding = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding",
+    let binding = json!({"apiVersion": api, "kind": "MutatingAdmissionPolicyBinding",
         "metadata": {"name": "injected"}, "spec": {"policyName": "injected"}});
     world.apply("admin", &policy);
     world.apply("admin", &binding);

@@ -1,6 +1,6 @@
 //! Ways around the guard that no webhook sees are reported while they are there.
 
-use gitward_test_cluster::eventually;
+use gitward_test_cluster::{Tools, eventually};
 use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, World};
@@ -32,15 +32,17 @@ fn objects() -> Vec<(&'static str, Vec<Value>)> {
     let webhook = json!([{"name": "around.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Fail",
         "clientConfig": {"url": "https://127.0.0.1:1/x"}, "rules": rules, "matchConditions": [{"name": "never", "expression": "false"}]}]);
     let registration = "admissionregistration.k8s.io/v1";
+    let mutating = format!("admissionregistration.k8s.io/{}", Tools::mutating_policies());
+    let version = |kind: &str| if kind.starts_with("MutatingAdmission") { mutating.as_str() } else { registration };
     let policy = |kind: &str, more: Value| {
         let mut spec = json!({"failurePolicy": "Ignore", "matchConstraints": {"resourceRules": rules}});
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        json!({"apiVersion": registration, "kind": kind, "metadata": meta(), "spec": spec})
+        json!({"apiVersion": version(kind), "kind": kind, "metadata": meta(), "spec": spec})
     };
     let binding = |kind: &str, more: Value| {
         let mut spec = json!({"policyName": "around-test"});
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        json!({"apiVersion": registration, "kind": kind, "metadata": meta(), "spec": spec})
+        json!({"apiVersion": version(kind), "kind": kind, "metadata": meta(), "spec": spec})
     };
     vec![
         (

@@ -68,7 +68,7 @@ impl<'a> Stage<'a> {
 
     /// In place of a scheduler: every Pod goes to the simulated node.
     fn schedule(&self) {
-        let api = "admissionregistration.k8s.io/v1";
+        let api = format!("admissionregistration.k8s.io/{}", Tools::mutating_policies());
         let policy = json!({"apiVersion": api, "kind": "MutatingAdmissionPolicy", "metadata": {"name": "scheduler"}, "spec": {
             "matchConstraints": {"resourceRules":
                 [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]},

@@ -1,7 +1,7 @@
 //! From the first install to a second one: the workloads that git declares stay the same objects all the time.
 
-use gitward_test_cluster::{Gitward, eventually};
-use serde_json::Value;
+use gitward_test_cluster::{Gitward, Output, eventually};
+use serde_json::{Value, json};
 
 use crate::shop::{PATIENCE, SYSTEM, Shop, binary, chart, previous_chart, release};
 
@@ -25,9 +25,11 @@ fn what_git_declares_survives_upgrades_rollbacks_and_a_new_install() {
     assert_eq!(pod_templates(&shop), before, "an upgrade that changes nothing restarts nothing");
     shop.assert_guarded("upgraded once more");
 
-    for owner in ["Flux", "Gitward"] {
-        other_entries(&shop, owner);
+    for owner in ["Flux", "Gitward", "Flux"] {
+        upgrade_to(&shop, owner).ok();
+        wait_left_to_helm(&shop);
     }
+    entries_that_an_older_reconciler_holds(&mut shop);
     shop.assert_guarded("of another owner, and back");
 
     for (revision, version) in [("1", "0.1.0"), ("3", env!("CARGO_PKG_VERSION"))] {
@@ -61,19 +63,48 @@ fn adopted_again(mut shop: Shop) {
 }
 
 /// An upgrade by which the webhook configuration gets other entries, and loses those that it had: nobody but Helm holds on to them.
-fn other_entries(shop: &Shop, owner: &str) {
+fn upgrade_to(shop: &Shop, owner: &str) -> Output {
     let owner = format!("guardPolicy.owner.preset={owner}");
-    shop.upgrade("admin", &chart(), &[&SOON[..], &["--set", &owner]].concat()).ok();
-    eventually("the reconciler trusts the new entries, and leaves them to Helm", PATIENCE, || {
+    shop.upgrade("admin", &chart(), &[&SOON[..], &["--set", &owner]].concat())
+}
+
+/// What the reconciler of 0.1.0 owned stayed of an entry that Helm took out, and no API server takes that. The next one mends it.
+fn entries_that_an_older_reconciler_holds(shop: &mut Shop) {
+    shop.gitward.stop_reconciler();
+    let held = webhooks(shop).into_iter();
+    let held = held
+        .map(|entry| json!({"name": entry["name"], "clientConfig": {"caBundle": entry["clientConfig"]["caBundle"]}}));
+    let held = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "gitward"}, "webhooks": held.collect::<Vec<Value>>()});
+    let apply = ["apply", "--server-side", "--field-manager=gitward", "--force-conflicts", "-f", "-"];
+    shop.cluster.kubectl_in("admin", &apply, Some(&held.to_string())).ok();
+    let stuck = upgrade_to(shop, "Gitward");
+    assert!(stuck.refused().contains("Required value"), "{}", stuck.stderr);
+    let before = webhooks(shop).len();
+    shop.gitward.start_reconciler();
+    eventually("the entries are out", PATIENCE, || {
+        let now = webhooks(shop).len();
+        if now < before { Ok(()) } else { Err(format!("{now} entries")) }
+    });
+    wait_left_to_helm(shop);
+    upgrade_to(shop, "Gitward").ok();
+}
+
+fn wait_left_to_helm(shop: &Shop) {
+    eventually("the entries are trusted, and left to Helm", PATIENCE, || {
         let webhook = ["validatingwebhookconfiguration/gitward", "--show-managed-fields"];
         let webhook = shop.cluster.get(&webhook).unwrap_or_default();
-        let all = |list: &Value| list.as_array().cloned().unwrap_or_default();
-        let holders = all(&webhook["metadata"]["managedFields"]);
+        let holders = webhook["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
         let is_left =
             holders.iter().all(|entry| entry["manager"] == "helm" || entry["fieldsV1"]["f:webhooks"].is_null());
-        let is_trusted = all(&webhook["webhooks"]).iter().all(|entry| entry["clientConfig"]["caBundle"].is_string());
+        let is_trusted = webhooks(shop).iter().all(|entry| entry["clientConfig"]["caBundle"].is_string());
         if is_left && is_trusted { Ok(()) } else { Err(webhook.to_string()) }
     });
+}
+
+fn webhooks(shop: &Shop) -> Vec<Value> {
+    let webhook = shop.cluster.get(&["validatingwebhookconfiguration/gitward"]).unwrap_or_default();
+    webhook["webhooks"].as_array().cloned().unwrap_or_default()
 }
 
 /// How often each Deployment of gitward was changed.

@@ -402,6 +402,12 @@ fn start_api_server(tools: &Tools, dir: &Path, etcd_port: u16, port: u16) -> Pro
         format!("--service-account-key-file={}", file("accounts.pub")),
         format!("--service-account-signing-key-file={}", file("accounts.key")),
     ]);
+    // Switched on as it is by default later: the tests use it.
+    let policies = Tools::mutating_policies();
+    if policies != "v1" {
+        server.arg("--feature-gates=MutatingAdmissionPolicy=true");
+        server.arg(format!("--runtime-config=admissionregistration.k8s.io/{policies}=true"));
+    }
     Process::start(dir, "kube-apiserver", &server)
 }
 

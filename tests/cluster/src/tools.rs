@@ -24,6 +24,22 @@ impl Tools {
         Tools(dir.clone())
     }
 
+    /// The version in which this Kubernetes serves MutatingAdmissionPolicies.
+    ///
+    /// # Panics
+    /// Where `KUBERNETES` is no version.
+    pub fn mutating_policies() -> &'static str {
+        let version = std::env::var("KUBERNETES").unwrap_or_default();
+        let minor = |version: &str| version.split('.').nth(1)?.parse().ok();
+        match minor(&version) {
+            Some(0..=33) => "v1alpha1",
+            Some(34 | 35) => "v1beta1",
+            Some(36_u32..) => "v1",
+            None if version.is_empty() => "v1",
+            None => panic!("KUBERNETES is {version:?}, and no version such as 1.33.13"),
+        }
+    }
+
     /// The path of a binary.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
