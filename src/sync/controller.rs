@@ -11,7 +11,6 @@ use gitward_core::plan::ObjectKey;
 use kube::api::{Api, Patch, PatchParams};
 use kube::discovery::Discovery;
 use kube::runtime::controller::{Action, Controller};
-use kube::runtime::finalizer::{self, finalizer};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
@@ -21,7 +20,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, OwnedMutexGuard, Semaphore, mpsc};
 use tracing::{debug, info, warn};
 
-use super::cleanup::{clean_up, release_after, take_up};
+use super::cleanup::{clean_up_after, take_up};
 use super::follow::follow;
 use super::gauges::Gauges;
 use super::inventory::{Inventories, InventoryError};
@@ -30,7 +29,7 @@ use super::progress::Progresses;
 use super::rights::Rights;
 use super::surroundings::Surroundings;
 use super::{RunError, drifts, rules};
-use crate::api::{DeletionPolicy, GitSync, SyncId};
+use crate::api::{GitSync, SyncId};
 use crate::apply::{ApplyError, Kinds, Rules};
 use crate::certs::{Certificates, Expiry};
 use crate::kubernetes::MANAGER;
@@ -42,6 +41,7 @@ use crate::render::{Cluster, Programs};
 use crate::source::Repositories;
 use crate::telemetry::{self, Readiness};
 
+/// Of gitward 0.1.0. Today none has one.
 const FINALIZER: &str = "gitward.dev/gitsync";
 /// How many renderers run at a time.
 const RENDERS: usize = 4;
@@ -119,6 +119,8 @@ pub(super) struct Context {
     /// GitSyncs that are being looked at or cleaned up after: by one at a time.
     turns: Mutex<HashMap<SyncId, Arc<tokio::sync::Mutex<()>>>>,
     store: OnceLock<Store<GitSync>>,
+    /// Which installation this is; unset while gitward is being uninstalled.
+    pub(super) installation: OnceLock<String>,
 }
 
 /// Stands by until it leads, and then reconciles, until `stop` is done.
@@ -190,6 +192,9 @@ impl Reconciler {
     ) -> Result<(), ConnectedError> {
         let Reconciler { client, strays, surroundings, expiry, context, told } = self;
         context.inventories.load().await?;
+        if let Some(installation) = protect::installation(&client).await.map_err(InventoryError::from)? {
+            let _ = context.installation.set(installation);
+        }
         ask_before_healing(&context);
         recall(&context).await;
         tokio::spawn(rules::follow(client.clone(), context.rules.clone()));
@@ -207,7 +212,7 @@ impl Reconciler {
         let (store, writer) = reflector::store();
         let _ = context.store.set(store.clone());
         let gone = Arc::new(Notify::new());
-        tokio::spawn(release_after(context.clone(), gone.clone()));
+        tokio::spawn(clean_up_after(context.clone(), gone.clone()));
         let seen = reflector::reflector(writer, watcher(Api::<GitSync>::all(client), watcher::Config::default()));
         // After the store: whoever is woken finds it as it is now.
         let seen = seen.inspect(move |event| {
@@ -277,8 +282,6 @@ pub(super) enum LoopError {
     #[error("the finalizer cannot be taken off: {}", crate::kubernetes::describe(.0))]
     LetGo(#[source] Box<kube::Error>),
     #[error(transparent)]
-    Finalizer(Box<finalizer::Error<LoopError>>),
-    #[error(transparent)]
     CleanUp(#[from] RunError),
 }
 
@@ -289,34 +292,16 @@ async fn reconcile(sync: Arc<GitSync>, ctx: Arc<Context>) -> Result<Action, Loop
         return Ok(Action::await_change());
     }
     take_up(&ctx, &id, &sync).await?;
-    let (ends, holds) = (sync.metadata.deletion_timestamp.is_some(), sync.finalizers().iter().any(|f| f == FINALIZER));
-    // Only who has objects to delete must not go before they are.
-    if sync.spec.deletion_policy == DeletionPolicy::Delete || (ends && holds) {
-        let api: Api<GitSync> = Api::namespaced(ctx.client.clone(), &id.namespace);
-        // Boxed: the compiler cannot see through the borrows of the whole flow that this future may change threads.
-        let ended = finalizer(&api, FINALIZER, sync, move |event| on_event(ctx, event).boxed()).boxed();
-        return ended.await.map_err(|error| LoopError::Finalizer(Box::new(error)));
-    }
-    if ends {
-        return Ok(Action::await_change());
-    }
-    if holds {
+    if sync.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
         let_go(&ctx, &sync).await?;
+    }
+    if sync.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
     }
     follow(&ctx, &sync).boxed().await
 }
 
-async fn on_event(ctx: Arc<Context>, event: finalizer::Event<GitSync>) -> Result<Action, LoopError> {
-    match event {
-        finalizer::Event::Apply(sync) => follow(&ctx, &sync).await,
-        finalizer::Event::Cleanup(sync) => {
-            clean_up(&ctx, &sync).await?;
-            Ok(Action::await_change())
-        }
-    }
-}
-
-/// Takes the finalizer off a GitSync that deleted its objects once, or is from a time in which each had one.
+/// Takes off the finalizer that an older gitward has put on.
 async fn let_go(ctx: &Context, sync: &GitSync) -> Result<(), LoopError> {
     let others: Vec<&String> = sync.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).collect();
     let patch = json!({"metadata": {"resourceVersion": sync.metadata.resource_version, "finalizers": others}});
@@ -358,6 +343,7 @@ impl Context {
             wanted: Mutex::default(),
             turns: Mutex::default(),
             store: OnceLock::new(),
+            installation: OnceLock::new(),
             client,
             pinned,
             healer,

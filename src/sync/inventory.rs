@@ -10,6 +10,7 @@ use gitward_core::plan::ObjectKey;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams};
 use kube::{Client, ResourceExt};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::Mutex;
 
@@ -23,6 +24,8 @@ const SYNC: &str = "gitward.dev/inventory";
 const SYNC_NAMESPACE: &str = "gitward.dev/inventory-namespace";
 /// Annotation of the ConfigMaps: the GitSync's uid. Another one of the same name has created nothing of this.
 const SYNC_UID: &str = "gitward.dev/inventory-uid";
+/// Annotation of the ConfigMaps: that the objects are deleted with their GitSync, as JSON of [`Deletes`].
+const DELETES: &str = "gitward.dev/inventory-deletes";
 /// How many objects one ConfigMap lists. An object may have 1 MiB; a line has some 700 bytes at the very most, and a part may hold
 /// twice as many while lines move.
 const PER_PART: usize = 700;
@@ -53,18 +56,37 @@ pub struct Record {
 /// What a GitSync has created.
 pub type Inventory = BTreeMap<ObjectKey, Record>;
 
+/// Whose an inventory is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The GitSync's uid.
+    pub uid: String,
+    /// Where its objects are deleted with it.
+    pub deletes: Option<Deletes>,
+}
+
+/// What is needed to delete the objects of a GitSync that is gone. It is written down while it is there: no finalizer makes it wait for
+/// a reconciler, which may never come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deletes {
+    /// The service account that the GitSync named.
+    pub account: Option<String>,
+    /// The installation of gitward that followed it. Another one deletes nothing for it.
+    pub installation: String,
+}
+
 /// All inventories.
 pub struct Inventories {
     api: Api<ConfigMap>,
     by_sync: Mutex<HashMap<SyncId, Inventory>>,
     /// Whose each is, where that is known.
-    uids: Mutex<HashMap<SyncId, String>>,
+    owners: Mutex<HashMap<SyncId, Owner>>,
 }
 
 impl Inventories {
     /// None is known yet.
     pub fn new(client: Client, namespace: &str) -> Inventories {
-        Inventories { api: Api::namespaced(client, namespace), by_sync: Mutex::default(), uids: Mutex::default() }
+        Inventories { api: Api::namespaced(client, namespace), by_sync: Mutex::default(), owners: Mutex::default() }
     }
 
     /// Reads what is stored.
@@ -73,29 +95,38 @@ impl Inventories {
     /// Where the API server fails.
     pub async fn load(&self) -> Result<(), InventoryError> {
         let mut by_sync: HashMap<SyncId, Inventory> = HashMap::new();
-        let mut uids = HashMap::new();
+        let mut owners = HashMap::new();
         for part in self.api.list(&ListParams::default().labels(SYNC)).await? {
             let label = |key: &str| part.labels().get(key).cloned();
             let Some((name, namespace)) = label(SYNC).zip(label(SYNC_NAMESPACE)) else { continue };
             let lines = part.data.as_ref().and_then(|data| data.get(OBJECTS)).map(String::as_str).unwrap_or_default();
             let id = SyncId { namespace, name };
             if let Some(uid) = part.annotations().get(SYNC_UID) {
-                uids.insert(id.clone(), uid.clone());
+                let deletes = part.annotations().get(DELETES).and_then(|text| serde_json::from_str(text).ok());
+                owners.insert(id.clone(), Owner { uid: uid.clone(), deletes });
             }
             by_sync.entry(id).or_default().extend(lines.lines().filter_map(parse));
         }
-        (*self.by_sync.lock().await, *self.uids.lock().await) = (by_sync, uids);
+        (*self.by_sync.lock().await, *self.owners.lock().await) = (by_sync, owners);
         Ok(())
     }
 
-    /// Whether an inventory is that of another GitSync, which had the same name and is gone.
-    pub async fn is_of_another(&self, sync: &SyncId, uid: &str) -> bool {
-        self.uids.lock().await.get(sync).is_some_and(|known| known != uid)
+    /// Whose an inventory is, where that is known.
+    pub async fn owner(&self, sync: &SyncId) -> Option<Owner> {
+        self.owners.lock().await.get(sync).cloned()
     }
 
-    /// From now on the inventory is that of the GitSync with this uid.
-    pub async fn belongs_to(&self, sync: &SyncId, uid: &str) {
-        self.uids.lock().await.insert(sync.clone(), uid.to_owned());
+    /// From now on the inventory is this one's.
+    ///
+    /// # Errors
+    /// Where the API server fails.
+    pub async fn belongs_to(&self, sync: &SyncId, owner: Owner) -> Result<(), InventoryError> {
+        if self.owner(sync).await.as_ref() != Some(&owner) {
+            let stored = parts(&self.get(sync).await);
+            self.write(sync, Some(&owner), &[], &stored).await?;
+            self.owners.lock().await.insert(sync.clone(), owner);
+        }
+        Ok(())
     }
 
     /// The inventory of a GitSync.
@@ -142,12 +173,13 @@ impl Inventories {
         if stored == inventory {
             return Ok(());
         }
+        let owner = self.owner(sync).await;
         let (before, after) = (parts(&stored), parts(&inventory));
         if after.len() > 1 {
             // A line that moves to another part is in both for a moment: whoever comes back from a crash finds it.
-            self.write(sync, &before, &union(&before, &after)).await?;
+            self.write(sync, owner.as_ref(), &before, &union(&before, &after)).await?;
         }
-        self.write(sync, &before, &after).await?;
+        self.write(sync, owner.as_ref(), &before, &after).await?;
         let selector = format!("{SYNC}={},{SYNC_NAMESPACE}={}", sync.name, sync.namespace);
         let listed = self.api.list_metadata(&ListParams::default().labels(&selector)).await?;
         let wanted: BTreeSet<String> = (0..after.len()).map(|index| part_name(sync, index)).collect();
@@ -157,7 +189,7 @@ impl Inventories {
         let mut all = self.by_sync.lock().await;
         if inventory.is_empty() {
             all.remove(sync);
-            self.uids.lock().await.remove(sync);
+            self.owners.lock().await.remove(sync);
         } else {
             all.insert(sync.clone(), inventory);
         }
@@ -165,11 +197,16 @@ impl Inventories {
     }
 
     /// Writes the parts that are not as before.
-    async fn write(&self, sync: &SyncId, before: &[String], after: &[String]) -> Result<(), InventoryError> {
+    async fn write(
+        &self,
+        sync: &SyncId,
+        owner: Option<&Owner>,
+        before: &[String],
+        after: &[String],
+    ) -> Result<(), InventoryError> {
         for (index, part) in after.iter().enumerate().filter(|(index, part)| before.get(*index) != Some(part)) {
             let name = part_name(sync, index);
-            let uid = self.uids.lock().await.get(sync).cloned();
-            let part = config_map(sync, uid, &name, part.clone());
+            let part = config_map(sync, owner, &name, part.clone());
             self.api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&part)).await?;
         }
         Ok(())
@@ -198,10 +235,14 @@ fn part_name(sync: &SyncId, index: usize) -> String {
     format!("gitward-inventory-{}.{}-{index}", sync.namespace, sync.name)
 }
 
-fn config_map(sync: &SyncId, uid: Option<String>, name: &str, objects: String) -> ConfigMap {
+fn config_map(sync: &SyncId, owner: Option<&Owner>, name: &str, objects: String) -> ConfigMap {
     let labels = [(SYNC, &sync.name), (SYNC_NAMESPACE, &sync.namespace)];
     let labels = labels.map(|(key, value)| (key.to_owned(), value.clone()));
-    let annotations = uid.map(|uid| [(SYNC_UID.to_owned(), uid)].into());
+    let annotations = owner.map(|owner| {
+        let deletes = owner.deletes.as_ref().and_then(|deletes| serde_json::to_string(deletes).ok());
+        let deletes = deletes.map(|deletes| (DELETES.to_owned(), deletes));
+        deletes.into_iter().chain([(SYNC_UID.to_owned(), owner.uid.clone())]).collect()
+    });
     let labels = Some(labels.into());
     let metadata = ObjectMeta { name: Some(name.to_owned()), labels, annotations, ..ObjectMeta::default() };
     ConfigMap { metadata, data: Some([(OBJECTS.to_owned(), objects)].into()), ..ConfigMap::default() }

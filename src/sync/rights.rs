@@ -192,13 +192,25 @@ impl Rights {
     /// # Errors
     /// Where it has to name an account and does not, or the account is not there.
     pub(super) async fn account_of(&self, sync: &crate::api::GitSync) -> Result<Option<Account>, RightsError> {
-        let SyncId { namespace, name } = SyncId::of(sync);
+        self.account_named(&SyncId::of(sync), sync.spec.service_account_name.clone()).await
+    }
+
+    /// The same for a GitSync that named this account.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) async fn account_named(
+        &self,
+        sync: &SyncId,
+        name: Option<String>,
+    ) -> Result<Option<Account>, RightsError> {
+        let SyncId { namespace, name: sync } = sync.clone();
         if namespace == self.own {
             return Ok(None);
         }
-        let named = sync.spec.service_account_name.clone().filter(|name| rights::is_name(name));
-        let account = named.ok_or_else(|| RightsError::Nameless { own: self.own.clone() })?;
-        let account = Account { namespace, name: account, sync: name };
+        let named = name.filter(|name| rights::is_name(name));
+        let name = named.ok_or_else(|| RightsError::Nameless { own: self.own.clone() })?;
+        let account = Account { namespace, name, sync };
         self.check_exists(&account).await?;
         Ok(Some(account))
     }

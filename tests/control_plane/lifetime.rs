@@ -19,7 +19,7 @@ fn nothing_waits_for_a_reconciler_that_is_not_there_and_the_next_one_makes_up_fo
         world.apply("admin", &sync(ns, &repo.file_url(), json!({"deletionPolicy": policy})));
         world.wait_applied(ns, &commit);
     }
-    only_who_deletes_objects_has_a_finalizer(&world);
+    none_has_a_finalizer(&world);
     world.namespace("anew");
     let repo = world.git.repo("anew");
     repo.write("a/old.yaml", &config_map("anew", "old", "green"));
@@ -31,17 +31,25 @@ fn nothing_waits_for_a_reconciler_that_is_not_there_and_the_next_one_makes_up_fo
     let delete = |name: &str| world.cluster.kubectl("admin", &["delete", "gitsync", name, "-n", OWN, "--timeout=30s"]);
     delete("kept").ok();
     delete("anew").ok();
+    delete("decided").ok();
     follow(&world, &repo, "b");
+    // As gitward 0.1.0 left it.
+    let held = r#"{"metadata": {"finalizers": ["gitward.dev/gitsync"]}}"#;
+    world.cluster.kubectl("admin", &["patch", "gitsync/deleted", "-n", OWN, "--type=merge", "-p", held]).ok();
     world.cluster.kubectl("admin", &["delete", "gitsync", "deleted", "-n", OWN, "--wait=false"]).ok();
     definitions_are_of_other_versions(&world);
     world.gitward.start_reconciler();
     eventually("the objects are released or deleted", PATIENCE, || {
-        let label = world.field("configmap/settings", "kept", "/metadata/labels/gitward.dev~1sync-name");
+        let label = |ns| world.field("configmap/settings", ns, "/metadata/labels/gitward.dev~1sync-name");
+        let (kept, decided) = (label("kept"), label("decided"));
         let deleted = world.cluster.get(&["configmap/settings", "-n", "deleted"]);
-        if label.is_null() && deleted.is_none() { Ok(()) } else { Err(format!("{label} {deleted:?}")) }
+        let is = kept.is_null() && decided.is_null() && deleted.is_none();
+        if is { Ok(()) } else { Err(format!("{kept} {decided} {deleted:?}")) }
     });
-    assert_eq!(world.field("configmap/settings", "kept", "/data/color"), "green");
-    world.cluster.kubectl("dev", &["delete", "configmap", "settings", "-n", "kept"]).ok();
+    for ns in ["kept", "decided"] {
+        assert_eq!(world.field("configmap/settings", ns, "/data/color"), "green");
+        world.cluster.kubectl("dev", &["delete", "configmap", "settings", "-n", ns]).ok();
+    }
     definitions_are_brought_up_to_date(&world);
     world.wait_applied("anew", &commit);
     assert_eq!(world.field("configmap/new", "anew", "/data/color"), "green");
@@ -56,15 +64,24 @@ fn follow(world: &World, repo: &Repo, path: &str) {
     world.apply("admin", &anew);
 }
 
-fn only_who_deletes_objects_has_a_finalizer(world: &World) {
+/// What becomes of its objects is written down beside them, and follows its policy.
+fn none_has_a_finalizer(world: &World) {
     let finalizers = |name: &str| world.field(&format!("gitsync/{name}"), OWN, "/metadata/finalizers");
-    assert_eq!(finalizers("kept"), Value::Null);
-    assert_eq!(finalizers("deleted"), json!(["gitward.dev/gitsync"]));
-    let keep = r#"{"spec": {"deletionPolicy": "Orphan"}}"#;
+    let noted = |name: &str| {
+        let inventory = format!("configmap/gitward-inventory-{OWN}.{name}-0");
+        world.field(&inventory, OWN, "/metadata/annotations/gitward.dev~1inventory-deletes")
+    };
+    for name in ["kept", "deleted", "decided"] {
+        assert_eq!(finalizers(name), Value::Null);
+        assert_eq!(noted(name).is_null(), name == "kept", "{name}: {}", noted(name));
+    }
+    let keep = r#"{"metadata": {"finalizers": ["gitward.dev/gitsync"]}, "spec": {"deletionPolicy": "Orphan"}}"#;
     world.cluster.kubectl("admin", &["patch", "gitsync/decided", "-n", OWN, "--type=merge", "-p", keep]).ok();
-    eventually("it has none any more", PATIENCE, || match finalizers("decided") {
-        Value::Null => Ok(()),
-        some => Err(some.to_string()),
+    eventually("it is decided otherwise, and the finalizer of an older gitward is off", PATIENCE, || {
+        match (finalizers("decided"), noted("decided")) {
+            (Value::Null, Value::Null) => Ok(()),
+            some => Err(format!("{some:?}")),
+        }
     });
 }
 

@@ -131,10 +131,11 @@ impl Lane {
         self.api.delete(&format!("{GITSYNCS}/{name}"));
     }
 
-    /// Whether a GitSync is gone.
+    /// Whether a GitSync is gone, and what it has created with it.
     pub(crate) fn is_gone(&self, name: &str) -> Result<(), String> {
-        match self.api.get(&format!("{GITSYNCS}/{name}")) {
-            Ok(None) => Ok(()),
+        let inventory = format!("/api/v1/namespaces/gitward-system/configmaps/gitward-inventory-gitward-system.{name}-0");
+        match (self.api.get(&format!("{GITSYNCS}/{name}")), self.api.get(&inventory)) {
+            (Ok(None), Ok(None)) => Ok(()),
             other => Err(format!("{other:?}")),
         }
     }

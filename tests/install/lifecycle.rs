@@ -3,7 +3,7 @@
 use gitward_test_cluster::{Gitward, Output, eventually};
 use serde_json::{Value, json};
 
-use crate::shop::{PATIENCE, SYSTEM, Shop, binary, chart, previous_chart, release};
+use crate::shop::{PATIENCE, SHOP, SYSTEM, Shop, binary, chart, previous_chart, release};
 
 /// What is deleted here in one stroke, a kubelet ends first; so the next reconciler waits for the Lease. Not for long.
 const SOON: [&str; 2] = ["--set", "reconciler.leaseSeconds=15"];
@@ -60,6 +60,24 @@ fn adopted_again(mut shop: Shop) {
         cluster.helm(&release("install", &chart(), ports)).ok();
     });
     shop.assert_guarded("installed again");
+    forgotten(shop);
+}
+
+/// A GitSync that would delete its objects goes while no gitward is there: they stay, and the next gitward only lets go of them.
+fn forgotten(mut shop: Shop) {
+    shop.cluster.helm(&["uninstall", "gitward", "-n", SYSTEM]).ok();
+    shop.gitward.stop_reconciler();
+    shop.gitward.stop_guard();
+    shop.cluster.kubectl("admin", &["delete", "gitsync", "shop", "-n", SYSTEM, "--timeout=60s"]).ok();
+    let cluster = shop.cluster;
+    shop.gitward = Gitward::install_by(cluster, binary(), |ports| {
+        cluster.helm(&release("install", &chart(), ports)).ok();
+    });
+    eventually("the workloads are nobody's", PATIENCE, || {
+        let web = cluster.get(&["deployment/web", "-n", SHOP]).unwrap_or_default();
+        if web["metadata"]["labels"]["gitward.dev/sync-name"].is_null() { Ok(()) } else { Err(web.to_string()) }
+    });
+    shop.assert_unlocked_workloads("the GitSync went before");
 }
 
 /// An upgrade by which the webhook configuration gets other entries, and loses those that it had: nobody but Helm holds on to them.

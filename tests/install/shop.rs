@@ -70,7 +70,7 @@ impl Shop {
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shop", "namespace": SYSTEM},
             "stringData": {"ca.crt": git.ca()}});
         let sync = json!({"apiVersion": "gitward.dev/v1alpha1", "kind": "GitSync", "metadata": {"name": "shop", "namespace": SYSTEM},
-            "spec": {"source": {"url": repo.url(), "interval": "1s", "secretRef": {"name": "shop"}}}});
+            "spec": {"source": {"url": repo.url(), "interval": "1s", "secretRef": {"name": "shop"}}, "deletionPolicy": "Delete"}});
         for object in [secret, sync] {
             cluster.kubectl_in("admin", &["apply", "-f", "-"], Some(&object.to_string())).ok();
         }
@@ -123,6 +123,11 @@ impl Shop {
             let left: Vec<&str> = left.ok().lines().filter(|line| line.contains("gitward")).collect();
             if left.is_empty() { Ok(()) } else { Err(left.join(", ")) }
         });
+        self.assert_unlocked_workloads(when);
+    }
+
+    /// The workloads are as they were, and everybody may change them.
+    pub(crate) fn assert_unlocked_workloads(&self, when: &str) {
         assert_eq!(self.live_uids(), self.uids, "{when}: the workloads are not the same");
         assert_eq!(self.finalizers(), Vec::<String>::new(), "{when}");
         self.scale("dev", 3).ok();
