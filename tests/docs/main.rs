@@ -93,6 +93,7 @@ fn documents() -> BTreeMap<String, Vec<Step>> {
 #[test]
 fn no_command_of_a_document_is_hidden_from_these_tests() {
     let (mut strays, mut with_commands, mut not_run) = (Vec::new(), Vec::new(), Vec::new());
+    let mut empty = Vec::new();
     for (document, steps) in documents() {
         if steps.iter().any(|step| matches!(step, Step::Run(_))) {
             with_commands.push(document.clone());
@@ -101,10 +102,12 @@ fn no_command_of_a_document_is_hidden_from_these_tests() {
             match step {
                 Step::Stray(line, text) => strays.push(format!("{document}:{line}: {text}")),
                 Step::NotRun(why) => not_run.push(format!("{document}: {why}")),
+                Step::Run(command) if command.shows_nothing() => empty.push(format!("{document}:{}", command.line)),
                 Step::Run(_) | Step::Scene(_) => {}
             }
         }
     }
+    assert!(empty.is_empty(), "show a line of what these print: {empty:?}");
     assert!(strays.is_empty(), "commands belong into blocks of ```console:\n{}", strays.join("\n"));
     let tested: Vec<String> = DOCUMENTS.map(str::to_owned).into();
     assert!(
