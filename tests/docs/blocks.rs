@@ -46,7 +46,8 @@ impl Command {
 }
 
 /// What commands begin with.
-const PROGRAMS: [&str; 9] = ["$", "curl", "docker", "flux", "git", "gitward", "helm", "kubectl", "make"];
+const PROGRAMS: [&str; 13] =
+    ["$", "argocd", "az", "curl", "docker", "flux", "git", "gitward", "helm", "kubectl", "make", "openssl", "sudo"];
 
 #[derive(Default)]
 struct Said {
