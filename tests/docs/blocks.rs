@@ -37,8 +37,17 @@ pub(crate) struct Command {
     pub(crate) retry: bool,
 }
 
+impl Command {
+    /// Whether it says that something is printed, and nothing of it: whatever is printed would be right.
+    pub(crate) fn shows_nothing(&self) -> bool {
+        let is_nothing = |line: &String| line.trim_matches(['…', ' ']).is_empty();
+        !self.shown.is_empty() && self.shown.iter().all(is_nothing)
+    }
+}
+
 /// What commands begin with.
-const PROGRAMS: [&str; 9] = ["$", "curl", "docker", "flux", "git", "gitward", "helm", "kubectl", "make"];
+const PROGRAMS: [&str; 13] =
+    ["$", "argocd", "az", "curl", "docker", "flux", "git", "gitward", "helm", "kubectl", "make", "openssl", "sudo"];
 
 #[derive(Default)]
 struct Said {

@@ -1,4 +1,4 @@
-//! The tables of docs/reconciler.md and the program know the same reasons of conditions and Events.
+//! The tables of docs/reconciler.md and docs/guard.md and the program know the same reasons of conditions, Events and verdicts.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -49,10 +49,9 @@ fn of_events(source: &str) -> BTreeSet<String> {
     quoted.filter(|word| is_reason(word)).map(str::to_owned).collect()
 }
 
-/// The words in backquotes of the cells of a column, in the tables below a heading whose first cell is this.
+/// The words in backquotes of the cells of a column, in the table with this heading.
 fn column(document: &str, heading: &str, index: usize) -> BTreeSet<String> {
-    let section = document.split("\n## Status").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap_or_default();
-    let rows = section.lines().skip_while(|line| !line.starts_with(heading)).take_while(|line| line.starts_with('|'));
+    let rows = document.lines().skip_while(|line| !line.starts_with(heading)).take_while(|line| line.starts_with('|'));
     let cells = rows.filter_map(|row| row.split('|').nth(index));
     let words = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
     words.filter(|word| is_reason(word)).map(str::to_owned).collect()
@@ -85,4 +84,14 @@ fn every_event_is_documented_and_every_documented_one_is_written() {
     let documented = column(&read("docs/reconciler.md"), "| Event |", 1);
     assert!(documented.len() > 3, "{documented:?}");
     assert_eq!(written, documented);
+}
+
+#[test]
+fn every_reason_of_a_verdict_is_documented_and_every_documented_one_is_given() {
+    let source = std::fs::read_to_string(workspace().join("core/src/verdict/mod.rs")).unwrap();
+    let (_, words) = source.split_once("impl Reason {").expect("reasons are words");
+    let given = behind(words.split("\n}\n").next().unwrap_or_default(), &["=>"]);
+    let documented = column(&read("docs/guard.md"), "| reason |", 1);
+    assert!(documented.len() > 12, "{documented:?}");
+    assert_eq!(given, documented);
 }

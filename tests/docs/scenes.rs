@@ -30,6 +30,7 @@ impl Stage<'_> {
             "you are an installer" => self.user = "admin",
             "a backup tool restores the shop as it was" => self.restore(),
             "the inventory is lost" => self.lose_inventory(),
+            "your authority has signed a certificate" => self.sign(),
             "Flux applies the shop" => self.begin_with_flux(),
             "Helm has installed a release in shop" => self.install_release(),
             "Argo CD applies the shop" => self.begin_with_argo(),
@@ -148,6 +149,18 @@ impl Stage<'_> {
         self.repo.push("One less");
         self.gitward.start_reconciler();
         self.wait_applied();
+    }
+
+    /// An authority of one's own, and the files that it gives away.
+    fn sign(&self) {
+        let typed = self.cluster.dir().join("work");
+        let made = typed.join("signed");
+        let folder = made.display().to_string();
+        // The API server calls the guard by an address here.
+        self.gitward.command(self.user, &["certs", &folder, "--name", "127.0.0.1"]).ok();
+        for (from, to) in [("tls.crt", "chain.pem"), ("tls.key", "key.pem"), ("ca.crt", "ca.pem")] {
+            std::fs::rename(made.join(from), typed.join(to)).unwrap();
+        }
     }
 
     fn begin_with_flux(&mut self) {

@@ -108,6 +108,19 @@ fn every_alert_says_what_it_is_and_what_to_do() {
     }
 }
 
+/// Whoever an alert wakes looks for its name there.
+#[test]
+fn the_runbook_has_a_line_for_every_alert_and_names_no_other() {
+    let runbook = std::fs::read_to_string(workspace().join("docs/runbook.md")).unwrap();
+    let named = |text: &str| -> BTreeSet<String> {
+        text.split(|c: char| !is_word(c)).filter(|word| word.starts_with("Gitward")).map(str::to_owned).collect()
+    };
+    let lines: Vec<&str> = runbook.lines().filter(|line| line.starts_with("| `Gitward")).collect();
+    let alerts: BTreeSet<String> = rules().iter().map(|rule| rule["alert"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(named(&lines.join("\n")), alerts);
+    assert_eq!(named(&runbook), alerts);
+}
+
 #[test]
 fn the_documents_name_every_metric_and_no_other() {
     let (families, samples) = served();

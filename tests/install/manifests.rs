@@ -7,6 +7,10 @@ use gitward_test_cluster::{ControlPlane, Gitward, Output, workspace};
 
 use crate::shop::{SYSTEM, Shop, binary};
 
+/// What has to be there before an object of its kind, as docs/values.md waits for it.
+const DEFINITIONS: [&str; 3] =
+    ["crd/gitsyncs.gitward.dev", "crd/guardpolicies.gitward.dev", "crd/blockedchanges.gitward.dev"];
+
 /// Makes both files with more values for helm, in a folder.
 fn manifests(dir: &Path, values: &[String]) {
     let mut make = Command::new("make");
@@ -26,7 +30,7 @@ fn manifests_install_upgrade_and_remove_gitward_without_helm() {
     let gitward = Gitward::install_by(cluster, binary(), |ports| {
         manifests(&dir, ports);
         apply(&stays).ok();
-        kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).ok();
+        kubectl(&[&["wait", "--for=condition=Established", "--timeout=1m"], &DEFINITIONS[..]].concat()).ok();
         apply(&goes).ok();
     });
     let mut shop = Shop::stock(cluster, gitward);
@@ -47,5 +51,6 @@ fn manifests_install_upgrade_and_remove_gitward_without_helm() {
     shop.gitward.stop_guard();
     shop.assert_unlocked("deleted");
     assert!(cluster.get(&["gitsync/shop", "-n", SYSTEM]).is_some(), "GitSyncs and definitions stay");
-    shop.assert_removable("deleted");
+    kubectl(&["delete", "-f", &stays, "--timeout=90s"]).ok();
+    shop.assert_gone("deleted");
 }

@@ -112,6 +112,7 @@ fn values_that_cannot_work_are_refused_with_their_place() {
     for (value, place) in [
         ("guard.replicas=0", "/guard/replicas"),
         ("guard.port=443", "/guard/port"),
+        ("guard.observePort=8443", "guard.port and guard.observePort"),
         ("webhook.timeoutSeconds=31", "/webhook/timeoutSeconds"),
         ("webhook.url=http://guard", "/webhook/url"),
         ("guard.replica=3", "/guard"),

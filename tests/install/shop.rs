@@ -140,6 +140,11 @@ impl Shop {
         self.cluster.kubectl("admin", &["delete", "namespace", SYSTEM, "--timeout=90s"]).ok();
         let definitions = ["gitsyncs.gitward.dev", "guardpolicies.gitward.dev", "blockedchanges.gitward.dev"];
         self.cluster.kubectl("admin", &[&["delete", "crd", "--timeout=90s"], &definitions[..]].concat()).ok();
+        self.assert_gone(when);
+    }
+
+    /// Nothing of gitward is left but the workloads.
+    pub(crate) fn assert_gone(&self, when: &str) {
         assert_eq!(self.live_uids(), self.uids, "{when}: the workloads are not the same");
         let owned = "clusterroles,clusterrolebindings,flowschemas";
         let left = self.cluster.kubectl("admin", &["get", owned, "-o", "name"]);
