@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod alerts;
+mod available;
 mod flow;
 mod installers;
 mod lifecycle;
