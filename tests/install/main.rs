@@ -5,6 +5,7 @@
 
 mod alerts;
 mod available;
+mod cert_manager;
 mod flow;
 mod installers;
 mod lifecycle;
