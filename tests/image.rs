@@ -35,9 +35,12 @@ fn root() -> &'static Path {
         // The tests' program carries its line numbers, the image's none.
         let program = dir.join("gitward");
         Output::of(Command::new("strip").arg("-o").arg(&program).arg(env!("CARGO_BIN_EXE_gitward")), None).ok();
+        // What stands in a real one, `make e2e` looks at: the tools that write it are not built here.
+        let bill = dir.join("gitward.cdx.json");
+        std::fs::write(&bill, r#"{"bomFormat": "CycloneDX"}"#).unwrap();
         let (tools, root) = (Tools::get(), dir.join("root"));
         let mut rootfs = Command::new(source("image/rootfs.sh"));
-        rootfs.args([&program, &tools.path("helm"), &tools.path("kustomize"), &root]);
+        rootfs.args([&program, &tools.path("helm"), &tools.path("kustomize"), &root, &bill]);
         Output::of(&mut rootfs, None).ok();
         root
     })
@@ -230,6 +233,7 @@ fn it_holds_what_is_needed_and_nothing_else() {
         "usr/local/bin/gitward",
         "usr/local/bin/helm",
         "usr/local/bin/kustomize",
+        "usr/share/sbom/gitward.cdx.json",
     ];
     // Where other tests have run a program in it, run.sh has made a file to mount on.
     if rest.contains(&"etc/hosts") {
