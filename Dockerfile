@@ -21,6 +21,10 @@ COPY --from=programs /sbom /sbom
 RUN image/rootfs.sh target/release/gitward /out/helm /out/kustomize /rootfs /sbom/*.json
 
 FROM scratch
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="gitward" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="$REVISION"
 COPY --from=build /rootfs /
 ENV PATH=/usr/local/bin
 USER 65532:65532

@@ -8,12 +8,13 @@ say() { printf '%4ds  %s\n' "$SECONDS" "$*" >&2; }
 
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 export SOURCE_DATE_EPOCH
+revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 for builder in docker podman buildah; do
   command -v $builder >/dev/null || continue
   # A client without its engine builds nothing.
   if $builder info >/dev/null 2>&1; then
     say "builds with $builder"
-    exec $builder build --build-arg "SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH" --tag "$reference" .
+    exec $builder build --build-arg "SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH" --build-arg "REVISION=$revision" --tag "$reference" .
   fi
   say "$builder cannot build here: it has no engine, or no rights"
 done

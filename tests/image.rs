@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -35,9 +35,12 @@ fn root() -> &'static Path {
         // The tests' program carries its line numbers, the image's none.
         let program = dir.join("gitward");
         Output::of(Command::new("strip").arg("-o").arg(&program).arg(env!("CARGO_BIN_EXE_gitward")), None).ok();
+        // What stands in a real one, `make e2e` looks at: the tools that write it are not built here.
+        let bill = dir.join("gitward.cdx.json");
+        std::fs::write(&bill, r#"{"bomFormat": "CycloneDX"}"#).unwrap();
         let (tools, root) = (Tools::get(), dir.join("root"));
         let mut rootfs = Command::new(source("image/rootfs.sh"));
-        rootfs.args([&program, &tools.path("helm"), &tools.path("kustomize"), &root]);
+        rootfs.args([&program, &tools.path("helm"), &tools.path("kustomize"), &root, &bill]);
         Output::of(&mut rootfs, None).ok();
         root
     })
@@ -230,6 +233,7 @@ fn it_holds_what_is_needed_and_nothing_else() {
         "usr/local/bin/gitward",
         "usr/local/bin/helm",
         "usr/local/bin/kustomize",
+        "usr/share/sbom/gitward.cdx.json",
     ];
     // Where other tests have run a program in it, run.sh has made a file to mount on.
     if rest.contains(&"etc/hosts") {
@@ -335,4 +339,20 @@ fn the_dockerfile_says_the_same_as_everything_else() {
     for script in ["programs.sh", "sbom.sh", "rootfs.sh"] {
         assert!(dockerfile.contains(&format!("image/{script} ")), "{script}");
     }
+}
+
+#[test]
+fn the_dockerfile_labels_the_image_as_it_is_packed_without_a_builder() {
+    let pack = read("image/pack.sh");
+    let labels = pack.split("\"Labels\":").nth(1).and_then(|rest| rest.split_inclusive('}').next()).unwrap();
+    let labels: BTreeMap<String, String> = serde_json::from_str(labels).unwrap();
+    let dockerfile = read("Dockerfile");
+    let last = dockerfile.split("FROM scratch\n").nth(1).unwrap();
+    for (name, value) in &labels {
+        let label = format!("{name}=\"{}\"", value.replace("$revision", "$REVISION"));
+        assert!(last.contains(&label), "the Dockerfile has no {label}");
+    }
+    assert_eq!(last.matches("org.opencontainers.image.").count(), labels.len());
+    // The commit is not in what a builder is sent.
+    assert!(last.starts_with("ARG REVISION=unknown\n") && read("image/build.sh").contains("--build-arg \"REVISION="));
 }

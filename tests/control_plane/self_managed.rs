@@ -10,6 +10,10 @@ use crate::support::{PATIENCE, World, deployment, sync};
 
 const OWN: &str = "gitward-system";
 const WEBHOOK: &str = "validatingwebhookconfiguration/gitward";
+/// What the chart makes.
+const KINDS: &str = "resourcequotas,poddisruptionbudgets,serviceaccounts,configmaps,clusterroles,clusterrolebindings,roles,rolebindings,\
+                     services,deployments,validatingwebhookconfigurations,flowschemas,guardpolicies,validatingadmissionpolicies,\
+                     validatingadmissionpolicybindings";
 
 /// Puts a folder into the repository.
 fn copy(repo: &Repo, from: &Path, to: &str) {
@@ -79,6 +83,30 @@ fn settle(world: &World) {
     });
 }
 
+/// Those of the chart's objects that Helm takes for somebody else's.
+fn not_of_helm(world: &World) -> Vec<String> {
+    let listed = world.cluster.get(&[KINDS, "-A", "-l", "app.kubernetes.io/part-of=gitward"]).unwrap_or_default();
+    let objects = listed["items"].as_array().expect("there are objects of gitward").iter();
+    let others = objects.filter(|object| object["metadata"]["annotations"]["meta.helm.sh/release-name"] != "gitward");
+    others.map(|object| format!("{} {}", object["kind"], object["metadata"]["name"])).collect()
+}
+
+/// What docs/upgrade.md says for a commit that breaks gitward, once its GitSync has let go: Helm takes the objects again, and makes
+/// them what they have to be. `values` are those of the GitSync.
+fn repair_with_helm(world: &World, values: &Value) {
+    let file = world.cluster.dir().join("own-values.yaml");
+    std::fs::write(&file, values.to_string()).unwrap();
+    let (chart, file) = (workspace().join("charts/gitward").display().to_string(), file.display().to_string());
+    let mut args = vec!["upgrade", "--install", "gitward", &chart, "-n", OWN, "--values", &file];
+    args.extend(["--set", "guard.replicas=2"]);
+    let foreign = world.cluster.helm(&args);
+    assert!(foreign.refused().contains("cannot be imported into the current release"), "{}", foreign.stderr);
+    args.extend(["--take-ownership", "--force-conflicts"]);
+    world.cluster.helm(&args).ok();
+    assert_eq!(not_of_helm(world), Vec::<String>::new());
+    assert_eq!(world.field("deployment/gitward-guard", OWN, "/spec/replicas"), 2);
+}
+
 #[test]
 fn gitward_follows_its_own_chart_in_git() {
     let world = World::start();
@@ -101,6 +129,7 @@ fn gitward_follows_its_own_chart_in_git() {
     assert_eq!(world.field("gitsync/gitward", OWN, "/status/drifts"), Value::Null);
     assert!(world.field("deployment/gitward-guard", OWN, "/metadata/labels/gitward.dev~1sync-name").is_string());
     world.cluster.kubectl("dev", &["scale", "deployment/web", "--replicas=5", "-n", ns]).refused();
+    world.cluster.kubectl("admin", &["delete", "secret", "-n", OWN, "-l", "owner=helm,name=gitward"]).ok();
 
     // Whoever went around it, even an installer: git says how gitward runs.
     world.cluster.kubectl("admin", &["scale", "deployment/gitward-guard", "--replicas=0", "-n", OWN]).ok();
@@ -123,12 +152,22 @@ fn gitward_follows_its_own_chart_in_git() {
     world.cluster.kubectl("dev", &["scale", "deployment/web", "--replicas=5", "-n", ns]).refused();
 
     // Nothing of it goes with the GitSync.
+    let values = world.field("gitsync/gitward", OWN, "/spec/render/helm/values");
     world.cluster.kubectl("admin", &["delete", "gitsync", "gitward", "-n", OWN]).ok();
     eventually("its objects are released", PATIENCE, || {
-        match world.field("deployment/gitward-guard", OWN, "/metadata/labels/gitward.dev~1sync-name") {
-            Value::Null => Ok(()),
-            name => Err(name.to_string()),
+        // The definitions come last.
+        let kinds = "deployments,customresourcedefinitions";
+        let of_git = ["get", kinds, "-A", "-l", "gitward.dev/sync-name=gitward", "-o", "name"];
+        match world.cluster.kubectl("admin", &of_git).ok() {
+            "" => Ok(()),
+            left => Err(left.to_owned()),
         }
     });
     world.cluster.kubectl("dev", &["scale", "deployment/web", "--replicas=5", "-n", ns]).refused();
+
+    repair_with_helm(&world, &values);
+    settle(&world);
+    assert!(world.field(WEBHOOK, "", "/webhooks/0/clientConfig/caBundle").is_string());
+    let scale = world.cluster.kubectl("dev", &["scale", "deployment/web", "--replicas=5", "-n", ns]);
+    assert!(scale.refused().contains("is pinned to git"), "{}", scale.stderr);
 }

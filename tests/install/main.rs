@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod alerts;
+mod available;
+mod cert_manager;
 mod flow;
 mod installers;
 mod lifecycle;

@@ -1,13 +1,11 @@
 //! What the chart renders with which values, judged by the API server.
 
-use std::process::Command;
 use std::sync::OnceLock;
 
-use gitward_test_cluster::{ControlPlane, Gitward, Output, workspace};
-use serde_json::Value;
+use gitward_test_cluster::{ControlPlane, Gitward};
 
 use crate::flow::requests_of_gitward_come_first;
-use crate::shop::{SYSTEM, Shop, binary, chart, release};
+use crate::shop::{SYSTEM, Shop, binary, chart, module, release};
 
 /// Every value that makes the chart render something else, away from its default.
 const OPTIONS: [&[&str]; 15] = [
@@ -66,16 +64,11 @@ pub(crate) fn with_everything() -> &'static Shop {
     })
 }
 
-/// From the module of the operator: its checksum is in go.sum.
+/// From the module of the operator.
 fn definitions_of_prometheus() -> Vec<String> {
-    let module = "github.com/prometheus-operator/prometheus-operator";
-    let mut go = Command::new("go");
-    go.current_dir(workspace().join("tests/install/prometheus-operator")).env("GOFLAGS", "-mod=readonly");
-    let output = Output::of(go.args(["mod", "download", "-json", module]), None);
-    let answer: Value = serde_json::from_str(output.ok()).unwrap();
-    let dir = answer["Dir"].as_str().unwrap().to_owned();
+    let module = module("tests/install/prometheus-operator", "github.com/prometheus-operator/prometheus-operator");
     ["servicemonitors", "prometheusrules"]
-        .map(|kind| format!("{dir}/example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml"))
+        .map(|kind| format!("{module}/example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml"))
         .into()
 }
 

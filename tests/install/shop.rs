@@ -1,6 +1,7 @@
 //! A cluster with workloads that git declares, which have to survive whatever is done to gitward.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use gitward_test_cluster::{ControlPlane, GitServer, Gitward, Output, eventually, workspace};
@@ -34,6 +35,15 @@ pub(crate) fn release<'a>(verb: &'a str, chart: &'a str, values: &'a [String]) -
     let mut args = vec![verb, "gitward", chart, "-n", SYSTEM];
     args.extend(values.iter().map(String::as_str));
     args
+}
+
+/// The folder of a Go module that a go.mod in the folder `by` names. Its checksum is in the go.sum there.
+pub(crate) fn module(by: &str, name: &str) -> String {
+    let mut go = Command::new("go");
+    go.current_dir(workspace().join(by)).env("GOFLAGS", "-mod=readonly");
+    let output = Output::of(go.args(["mod", "download", "-json", name]), None);
+    let answer: Value = serde_json::from_str(output.ok()).unwrap();
+    answer["Dir"].as_str().unwrap().to_owned()
 }
 
 /// gitward in a cluster with what git declares there.
