@@ -1,7 +1,7 @@
 # make demo    the whole story on a real control plane
 # make test    everything that has to hold before a commit lands; KUBERNETES=1.33.13 for another version of Kubernetes
 # make test-cert-manager  the guard's certificate by the real cert-manager, which is built first: some minutes; not part of `make test`
-# make test-clock  a reconciler whose clock is wrong by a year; needs libfaketime, so it is not part of `make test`
+# make test-clock  a reconciler whose clock is wrong by a year; needs libfaketime, so it is not part of `make test`; CI runs it where it is
 # make manifests  gitward for those who do not use Helm: dist/crds.yaml and dist/gitward.yaml; VALUES="--set logLevel=debug" for other values
 # make audit   what gitward is built from: licences, duplicates, sources, known vulnerabilities where their list can be reached
 # make e2e     the chart, unchanged, on a real node: kubelet, container runtime, the image. As root on Linux; E2E_IMAGE=FILE takes that of `make image`

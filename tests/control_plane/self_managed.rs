@@ -109,7 +109,7 @@ fn repair_with_helm(world: &World, values: &Value) {
 
 #[test]
 fn gitward_follows_its_own_chart_in_git() {
-    let world = World::start();
+    let mut world = World::start();
     let ns = "self-managed";
     world.namespace(ns);
     let repo = world.git.repo("own");
@@ -139,6 +139,9 @@ fn gitward_follows_its_own_chart_in_git() {
             replicas => Err(replicas.to_string()),
         }
     });
+
+    // Its Pod went, and with it the token of the process.
+    world.gitward.start_guard();
 
     // The upgrade is a commit, or here another value.
     follow_itself(&world, &repo, &["guard.replicas=3", "webhook.timeoutSeconds=7"]);

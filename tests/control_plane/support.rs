@@ -13,7 +13,7 @@ pub(crate) fn binary() -> &'static Path {
 }
 
 /// Long enough for the slowest machine; no test waits that long where things work.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A control plane with gitward in it, and a git server.
 pub(crate) struct World {
