@@ -1,5 +1,6 @@
 # make demo    the whole story on a real control plane
 # make test    everything that has to hold before a commit lands; KUBERNETES=1.33.13 for another version of Kubernetes
+# make test-versions  the control plane's tests and the chart's on the oldest and the newest Kubernetes, once per release: some two hours
 # make test-cert-manager  the guard's certificate by the real cert-manager, which is built first: some minutes; not part of `make test`
 # make test-clock  a reconciler whose clock is wrong by a year; needs libfaketime, so it is not part of `make test`; CI runs it where it is
 # make manifests  gitward for those who do not use Helm: dist/crds.yaml and dist/gitward.yaml; VALUES="--set logLevel=debug" for other values
@@ -11,7 +12,7 @@
 # make bench-guard  what a review costs, beside a webhook that does nothing; ROUNDS=10 for steadier numbers
 # make bench-reconcile  how fast drift is healed, what a first sync costs beside bare applies, what a restart writes; some ten minutes
 
-.PHONY: demo test test-cert-manager test-clock tools crds manifests lint audit fuzz soak bench-guard bench-reconcile image e2e
+.PHONY: demo test test-versions test-cert-manager test-clock tools crds manifests lint audit fuzz soak bench-guard bench-reconcile image e2e
 
 demo: tools
 	cargo build --quiet --bin gitward
@@ -20,6 +21,10 @@ demo: tools
 test: tools lint
 	cargo test --workspace --all-targets
 	@echo "make test has passed. It runs no Pods: make e2e does, on a real node (as root on Linux)."
+
+VERSIONS ?= 1.33.13 1.37.2
+test-versions:
+	set -e; for version in $(VERSIONS); do KUBERNETES=$$version cargo test --workspace --test control_plane --test install; done
 
 # Everything is built and packed outside of the node, which reaches no network.
 E2E_IMAGE ?=

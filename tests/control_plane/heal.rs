@@ -46,6 +46,17 @@ fn a_change_around_the_guard_is_undone_and_the_guard_is_put_back() {
     uninstalling_leaves_no_lock_behind(&world, ns);
 }
 
+/// As that of Kubernetes 1.33, and any other where it is switched off.
+#[test]
+fn drift_is_healed_where_the_api_server_streams_no_lists() {
+    let cluster = ControlPlane::for_tests_with(&["--feature-gates=WatchList=false"]);
+    let (ns, world) = ("listed", World::on(cluster, &[]));
+    world.declare_settings(ns);
+    let edit = ["patch", "configmap/settings", "-n", ns, "-p", r#"{"data":{"color":"red"}}"#];
+    cluster.kubectl(ControlPlane::FORGER, &edit).ok();
+    world.wait_field("configmap/settings", ns, "/data/color", &json!("green"));
+}
+
 /// A cluster admin may forge the pod of the reconciler: a way around that remains, so what it changes is undone.
 fn forged_identities_are_undone(world: &World, ns: &str) {
     let edit = ["patch", "configmap/settings", "-n", ns, "-p", r#"{"data":{"color":"red"}}"#];

@@ -133,7 +133,8 @@ impl Lane {
 
     /// Whether a GitSync is gone, and what it has created with it.
     pub(crate) fn is_gone(&self, name: &str) -> Result<(), String> {
-        let inventory = format!("/api/v1/namespaces/gitward-system/configmaps/gitward-inventory-gitward-system.{name}-0");
+        let inventory =
+            format!("/api/v1/namespaces/gitward-system/configmaps/gitward-inventory-gitward-system.{name}-0");
         match (self.api.get(&format!("{GITSYNCS}/{name}")), self.api.get(&inventory)) {
             (Ok(None), Ok(None)) => Ok(()),
             other => Err(format!("{other:?}")),

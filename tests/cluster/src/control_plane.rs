@@ -7,27 +7,12 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::Janitor;
+use crate::users::{FORGER, NODE, USERS, https, kubeconfig, write_config, write_kubeconfig, write_pki};
 use crate::{Output, Process, Tools, Watch, eventually, keeps};
-
-/// The users: name, groups. The token of each is its name with `-token` behind it.
-const USERS: [(&str, &str); 6] = [
-    ("admin", "system:masters"),
-    ("dev", "developers"),
-    ("ops", "operators"),
-    ("ci", "ci"),
-    ("system:kube-controller-manager", ""),
-    (NODE, "system:nodes"),
-];
-/// What the kubeconfig of [`ControlPlane::FORGER`] says of its user. kubectl 1.33 has no flag for that.
-const FORGER: &str = "token: admin-token, as: 'system:serviceaccount:gitward-system:gitward-reconciler', \
-                      as-user-extra: {authentication.kubernetes.io/pod-name: [forged]}";
-/// The account of the simulated node.
-const NODE: &str = "system:node:kwok";
 
 /// A running control plane. Ends with the value.
 pub struct ControlPlane {
@@ -35,6 +20,8 @@ pub struct ControlPlane {
     ports: Ports,
     tools: Tools,
     port: u16,
+    /// More arguments of the API server.
+    flags: &'static [&'static str],
     dir: PathBuf,
     janitor: Janitor,
 }
@@ -63,6 +50,10 @@ impl ControlPlane {
     /// # Panics
     /// Where a part does not come up, with its log.
     pub fn start() -> ControlPlane {
+        ControlPlane::start_with(&[])
+    }
+
+    fn start_with(flags: &'static [&'static str]) -> ControlPlane {
         let tools = Tools::get();
         let dir = TempDir::with_prefix("gitward-cluster-").expect("a temporary folder").keep();
         let janitor = Janitor::of(&dir);
@@ -74,8 +65,8 @@ impl ControlPlane {
         let ports = Ports { etcd, peer, api_server, controller_manager };
         USERS.iter().for_each(|(user, _)| write_kubeconfig(&dir, api_server, user));
         write_config(&dir, &https(api_server), ControlPlane::FORGER, FORGER);
-        let parts = Mutex::new(Some(Parts::start(&tools, &dir, ports)));
-        let cluster = ControlPlane { parts, ports, tools, port: api_server, dir, janitor };
+        let parts = Mutex::new(Some(Parts::start(&tools, &dir, ports, flags)));
+        let cluster = ControlPlane { parts, ports, tools, port: api_server, flags, dir, janitor };
         cluster.wait();
         cluster
     }
@@ -85,7 +76,15 @@ impl ControlPlane {
     /// # Panics
     /// Where a part does not come up, with its log.
     pub fn for_tests() -> &'static ControlPlane {
-        let cluster: &'static ControlPlane = Box::leak(Box::new(ControlPlane::start()));
+        ControlPlane::for_tests_with(&[])
+    }
+
+    /// The same with more arguments of the API server.
+    ///
+    /// # Panics
+    /// As above.
+    pub fn for_tests_with(flags: &'static [&'static str]) -> &'static ControlPlane {
+        let cluster: &'static ControlPlane = Box::leak(Box::new(ControlPlane::start_with(flags)));
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             cluster.keep_logs();
@@ -128,7 +127,7 @@ impl ControlPlane {
             TcpListener::bind(("127.0.0.1", self.port)).map(drop).map_err(|error| error.to_string())
         });
         between();
-        *parts = Some(Parts::start(&self.tools, &self.dir, self.ports));
+        *parts = Some(Parts::start(&self.tools, &self.dir, self.ports, self.flags));
         self.wait();
     }
 
@@ -266,9 +265,9 @@ impl ControlPlane {
 }
 
 impl Parts {
-    fn start(tools: &Tools, dir: &Path, ports: Ports) -> Parts {
+    fn start(tools: &Tools, dir: &Path, ports: Ports, flags: &[&str]) -> Parts {
         let etcd = start_etcd(tools, dir, ports.etcd, ports.peer);
-        let api_server = start_api_server(tools, dir, ports.etcd, ports.api_server);
+        let api_server = start_api_server(tools, dir, ports.etcd, ports.api_server, flags);
         eventually("the API server is ready", Duration::from_secs(180), || {
             let config = kubeconfig(dir, "admin");
             let answer = Output::of(kubectl(tools, dir, &config).args(["get", "--raw", "/readyz"]), None);
@@ -320,56 +319,6 @@ pub(crate) fn kubectl(tools: &Tools, dir: &Path, config: &Path) -> Command {
     kubectl
 }
 
-pub(crate) fn kubeconfig(dir: &Path, user: &str) -> PathBuf {
-    dir.join(format!("{}.kubeconfig", user.replace(':', "-")))
-}
-
-fn write_kubeconfig(dir: &Path, port: u16, user: &str) {
-    write_config(dir, &https(port), user, &format!("token: {user}-token"));
-}
-
-fn https(port: u16) -> String {
-    format!("https://127.0.0.1:{port}")
-}
-
-fn write_config(dir: &Path, server: &str, name: &str, user: &str) -> PathBuf {
-    let path = kubeconfig(dir, name);
-    let ca = dir.join("ca.crt");
-    let text = format!(
-        "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{server: \"{server}\", \
-         certificate-authority: {ca}}}}}]\nusers: [{{name: u, user: {{{user}}}}}]\n\
-         contexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\n",
-        ca = ca.display()
-    );
-    write(&path, &text);
-    path
-}
-
-fn write(path: &Path, text: &str) {
-    std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-}
-
-/// A certificate authority, the API server's certificate, the key of service account tokens, the users' tokens.
-fn write_pki(dir: &Path) {
-    let ca_key = KeyPair::generate().expect("a key");
-    let mut ca = CertificateParams::default();
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca_certificate = ca.self_signed(&ca_key).expect("a certificate");
-    let key = KeyPair::generate().expect("a key");
-    let names = ["127.0.0.1", "localhost", "kubernetes.default.svc", "10.0.0.1"].map(str::to_owned).to_vec();
-    let server = CertificateParams::new(names).expect("names");
-    let certificate = server.signed_by(&key, &Issuer::from_params(&ca, &ca_key)).expect("a certificate");
-    write(&dir.join("ca.crt"), &ca_certificate.pem());
-    write(&dir.join("apiserver.crt"), &certificate.pem());
-    write(&dir.join("apiserver.key"), &key.serialize_pem());
-    let accounts = KeyPair::generate().expect("a key");
-    write(&dir.join("accounts.key"), &accounts.serialize_pem());
-    write(&dir.join("accounts.pub"), &accounts.public_key_pem());
-    let tokens: String =
-        USERS.iter().map(|(user, groups)| format!("{user}-token,{user},{user},\"{groups}\"\n")).collect();
-    write(&dir.join("tokens.csv"), &tokens);
-}
-
 fn start_etcd(tools: &Tools, dir: &Path, port: u16, peer_port: u16) -> Process {
     let mut etcd = Command::new(tools.path("etcd"));
     etcd.arg(format!("--data-dir={}", dir.join("etcd").display())).args(["--unsafe-no-fsync", "--log-level=warn"]);
@@ -382,7 +331,7 @@ fn start_etcd(tools: &Tools, dir: &Path, port: u16, peer_port: u16) -> Process {
     Process::start(dir, "etcd", &etcd)
 }
 
-fn start_api_server(tools: &Tools, dir: &Path, etcd_port: u16, port: u16) -> Process {
+fn start_api_server(tools: &Tools, dir: &Path, etcd_port: u16, port: u16, flags: &[&str]) -> Process {
     let file = |name: &str| dir.join(name).display().to_string();
     let mut server = Command::new(tools.path("kube-apiserver"));
     server.args([
@@ -408,7 +357,7 @@ fn start_api_server(tools: &Tools, dir: &Path, etcd_port: u16, port: u16) -> Pro
         server.arg("--feature-gates=MutatingAdmissionPolicy=true");
         server.arg(format!("--runtime-config=admissionregistration.k8s.io/{policies}=true"));
     }
-    Process::start(dir, "kube-apiserver", &server)
+    Process::start(dir, "kube-apiserver", server.args(flags))
 }
 
 fn start_controller_manager(tools: &Tools, dir: &Path, port: u16) -> Process {

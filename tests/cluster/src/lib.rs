@@ -21,6 +21,7 @@ mod registry;
 mod replica;
 mod standby;
 mod tools;
+mod users;
 mod watch;
 
 use std::time::{Duration, Instant};

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::control_plane::{kubeconfig, kubectl};
+use crate::control_plane::kubectl;
+use crate::users::kubeconfig;
 use crate::{Output, Tools, workspace};
 
 /// A node with its control plane, and gitward's place in it.
