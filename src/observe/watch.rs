@@ -78,7 +78,7 @@ impl Watches {
 async fn follow(client: Client, kind: Arc<Kind>, healer: Arc<Healer>, done: watch::Sender<bool>) {
     let pinned_only = watcher::Config::default().labels(names::SYNC_NAME);
     let start = |config| watcher(kind.api(&client, ""), config).default_backoff().boxed();
-    let mut events = start(pinned_only.clone().streaming_lists());
+    let (mut events, mut streams) = (start(pinned_only.clone().streaming_lists()), true);
     // The objects of a new list: what is pinned and not among them was deleted while nobody watched.
     let mut listed = HashSet::new();
     while let Some(event) = events.next().await {
@@ -110,7 +110,9 @@ async fn follow(client: Client, kind: Arc<Kind>, healer: Arc<Healer>, done: watc
                 return;
             }
             // Without the feature WatchList, as in Kubernetes 1.33, an API server streams no lists.
-            Err(error) if is_answer(&error, 422) => events = start(pinned_only.clone()),
+            Err(error) if streams && is_answer(&error, 422) => {
+                (events, streams) = (start(pinned_only.clone()), false);
+            }
             Err(error) => {
                 warn!(kind = kind.resource.kind, error = chain(&error), "the watch is interrupted; trying again")
             }

@@ -99,16 +99,6 @@ pub fn keeps(key: &ObjectKey, object: &Value) -> bool {
         }
 }
 
-/// What tells this installation from one before it, or after: the uid of an object that every upgrade keeps. `None` while gitward is
-/// being uninstalled.
-///
-/// # Errors
-/// Where the API server refuses or fails.
-pub(crate) async fn installation(client: &Client) -> Result<Option<String>, kube::Error> {
-    let roles: Api<ClusterRole> = Api::all(client.clone());
-    Ok(roles.get_metadata_opt(OWNER).await?.and_then(|role| role.metadata.uid))
-}
-
 /// The objects that are put back, as kind and name.
 pub(crate) async fn own(client: &Client, namespace: &str, copy: &str) -> Result<Named, ProtectError> {
     let copies = Copies::read(client, namespace, copy).await?;
@@ -208,7 +198,9 @@ impl Copies {
         let copies: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
         let data = copies.get_opt(name).await?.and_then(|copy| copy.data).unwrap_or_default();
         // With the first write: between two of them Helm may take our rights away, and nobody would ever remove it.
-        let uid = installation(client).await?.ok_or(ProtectError::NoOwner)?;
+        let roles: Api<ClusterRole> = Api::all(client.clone());
+        let uid = roles.get_metadata_opt(OWNER).await?.and_then(|role| role.metadata.uid);
+        let uid = uid.ok_or(ProtectError::NoOwner)?;
         let owners =
             json!([{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "name": OWNER, "uid": uid}]);
         Ok(Copies { name: name.to_owned(), data, owners })

@@ -1,7 +1,8 @@
 //! The end of a GitSync: its objects are released or deleted, as its `deletionPolicy` says.
 
 use std::cmp::Reverse;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gitward_core::plan::{ObjectKey, rank};
 use tokio::sync::Notify;
@@ -15,24 +16,38 @@ use super::permission::may_not_prune;
 use super::run::{prune_one, release_one};
 use crate::api::{DeletionPolicy, GitSync, SyncId};
 
-/// What is written down of a GitSync for its end.
-fn owner(ctx: &Context, sync: &GitSync) -> Owner {
-    let deletes = || {
-        let installation = ctx.installation.get()?.clone();
-        Some(Deletes { account: sync.spec.service_account_name.clone(), installation })
-    };
-    let deletes = (sync.spec.deletion_policy == DeletionPolicy::Delete).then(deletes).flatten();
-    Owner { uid: sync.metadata.uid.clone().unwrap_or_default(), deletes }
+/// GitSyncs that were seen to go, as they were last, until they are cleaned up after.
+#[derive(Default)]
+pub(super) struct Gone {
+    seen: Mutex<HashMap<SyncId, GitSync>>,
+    told: Notify,
 }
 
-/// Whether the objects of a GitSync that is gone are deleted: by its `deletionPolicy`, if this installation followed it and it may.
+impl Gone {
+    /// One goes.
+    pub(super) fn goes(&self, sync: &GitSync) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(SyncId::of(sync), sync.clone());
+        self.told.notify_one();
+    }
+
+    /// Some may have gone unseen.
+    pub(super) fn look(&self) {
+        self.told.notify_one();
+    }
+
+    fn ids(&self) -> Vec<SyncId> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    fn take(&self, id: &SyncId) -> Option<GitSync> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(id)
+    }
+}
+
+/// Whether the objects of a GitSync that is gone are deleted: where it was seen to go, said so at that time, and may.
 async fn is_to_delete(ctx: &Context, id: &SyncId, inventory: &Inventory) -> Result<bool, RunError> {
     let Some(deletes) = ctx.inventories.owner(id).await.and_then(|owner| owner.deletes) else { return Ok(false) };
-    let refused = if ctx.installation.get() == Some(&deletes.installation) {
-        may_not_delete(ctx, id, deletes.account, inventory).await?
-    } else {
-        Some("it went before gitward was installed here anew".to_owned())
-    };
+    let refused = may_not_delete(ctx, id, deletes.account, inventory).await?;
     if let Some(why) = &refused {
         warn!(git_sync = %id, why, "deletionPolicy is Delete, and its objects are only released");
     }
@@ -59,9 +74,7 @@ async fn may_not_delete(
 }
 
 /// Deletes or releases all that a GitSync that is gone has created, and forgets it.
-async fn end(ctx: &Context, id: &SyncId) -> Result<(), RunError> {
-    let mut inventory = ctx.inventories.get(id).await;
-    let deletes = is_to_delete(ctx, id, &inventory).await?;
+async fn end(ctx: &Context, id: &SyncId, mut inventory: Inventory, deletes: bool) -> Result<(), RunError> {
     ctx.pinned.forget_sync(id);
     ctx.progress.forget(id);
     ctx.gauges.forget(id);
@@ -86,13 +99,14 @@ async fn end(ctx: &Context, id: &SyncId) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Releases or deletes the objects of every GitSync that is gone, whenever `gone` says that one may be. No finalizer holds a GitSync:
-/// where no reconciler runs any more, after an uninstall say, it can be deleted all the same, and so can its namespace.
-pub(super) async fn clean_up_after(ctx: Arc<Context>, gone: Arc<Notify>) {
+/// Releases or deletes the objects of every GitSync that is gone, whenever one may be. No finalizer holds a GitSync: where no
+/// reconciler runs any more, after an uninstall say, it can be deleted all the same, and so can its namespace.
+pub(super) async fn clean_up_after(ctx: Arc<Context>) {
     loop {
-        gone.notified().await;
+        ctx.gone.told.notified().await;
         let mut known = ctx.inventories.syncs().await;
         known.extend(ctx.progress.syncs());
+        known.extend(ctx.gone.ids());
         // None waits for another, whose last look may still be under way.
         for id in known.into_iter().filter(|id| !ctx.is_there(id)) {
             let ctx = ctx.clone();
@@ -106,20 +120,39 @@ pub(super) async fn clean_up_after(ctx: Arc<Context>, gone: Arc<Notify>) {
     }
 }
 
-/// What another GitSync of the same name has created is not pruned by this one: that one ends first.
-pub(super) async fn take_up(ctx: &Context, id: &SyncId, sync: &GitSync) -> Result<(), RunError> {
-    let owner = owner(ctx, sync);
-    if ctx.inventories.owner(id).await.is_some_and(|before| before.uid != owner.uid) {
-        end(ctx, id).await?;
-    }
-    Ok(ctx.inventories.belongs_to(id, owner).await?)
-}
-
 async fn clean_up(ctx: &Context, id: &SyncId) -> Result<(), RunError> {
     let _turn = ctx.turn(id).await;
     // Somebody may have made it again.
     if ctx.is_there(id) {
         return Ok(());
     }
-    end(ctx, id).await
+    if let Some(sync) = ctx.gone.take(id).filter(|sync| sync.spec.deletion_policy == DeletionPolicy::Delete)
+        && let Err(error) = write_down(ctx, id, &sync).await
+    {
+        ctx.gone.goes(&sync);
+        return Err(error);
+    }
+    let inventory = ctx.inventories.get(id).await;
+    let deletes = is_to_delete(ctx, id, &inventory).await?;
+    end(ctx, id, inventory, deletes).await
+}
+
+/// Writes down that the objects of this GitSync are deleted, if they are its own.
+async fn write_down(ctx: &Context, id: &SyncId, sync: &GitSync) -> Result<(), RunError> {
+    let Some(owner) = ctx.inventories.owner(id).await else { return Ok(()) };
+    if sync.metadata.uid.as_ref() != Some(&owner.uid) {
+        return Ok(());
+    }
+    let deletes = Some(Deletes { account: sync.spec.service_account_name.clone() });
+    Ok(ctx.inventories.belongs_to(id, Owner { deletes, ..owner }).await?)
+}
+
+/// What another GitSync of the same name has created is not pruned by this one: it is released first.
+pub(super) async fn take_up(ctx: &Context, id: &SyncId, sync: &GitSync) -> Result<(), RunError> {
+    ctx.gone.take(id);
+    let uid = sync.metadata.uid.clone().unwrap_or_default();
+    if ctx.inventories.owner(id).await.is_some_and(|before| before.uid != uid) {
+        end(ctx, id, ctx.inventories.get(id).await, false).await?;
+    }
+    Ok(ctx.inventories.belongs_to(id, Owner { uid, deletes: None }).await?)
 }

@@ -17,10 +17,10 @@ use kube::{Client, ResourceExt};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use thiserror::Error;
-use tokio::sync::{Notify, OwnedMutexGuard, Semaphore, mpsc};
+use tokio::sync::{OwnedMutexGuard, Semaphore, mpsc};
 use tracing::{debug, info, warn};
 
-use super::cleanup::{clean_up_after, take_up};
+use super::cleanup::{Gone, clean_up_after, take_up};
 use super::follow::follow;
 use super::gauges::Gauges;
 use super::inventory::{Inventories, InventoryError};
@@ -119,8 +119,7 @@ pub(super) struct Context {
     /// GitSyncs that are being looked at or cleaned up after: by one at a time.
     turns: Mutex<HashMap<SyncId, Arc<tokio::sync::Mutex<()>>>>,
     store: OnceLock<Store<GitSync>>,
-    /// Which installation this is; unset while gitward is being uninstalled.
-    pub(super) installation: OnceLock<String>,
+    pub(super) gone: Gone,
 }
 
 /// Stands by until it leads, and then reconciles, until `stop` is done.
@@ -192,9 +191,6 @@ impl Reconciler {
     ) -> Result<(), ConnectedError> {
         let Reconciler { client, strays, surroundings, expiry, context, told } = self;
         context.inventories.load().await?;
-        if let Some(installation) = protect::installation(&client).await.map_err(InventoryError::from)? {
-            let _ = context.installation.set(installation);
-        }
         ask_before_healing(&context);
         recall(&context).await;
         tokio::spawn(rules::follow(client.clone(), context.rules.clone()));
@@ -211,14 +207,14 @@ impl Reconciler {
         tokio::spawn(strays.run(move |key| of.clone().is_declared(key)));
         let (store, writer) = reflector::store();
         let _ = context.store.set(store.clone());
-        let gone = Arc::new(Notify::new());
-        tokio::spawn(clean_up_after(context.clone(), gone.clone()));
+        tokio::spawn(clean_up_after(context.clone()));
         let seen = reflector::reflector(writer, watcher(Api::<GitSync>::all(client), watcher::Config::default()));
         // After the store: whoever is woken finds it as it is now.
-        let seen = seen.inspect(move |event| {
-            if matches!(event, Ok(watcher::Event::Delete(_) | watcher::Event::InitDone)) {
-                gone.notify_one();
-            }
+        let of = context.clone();
+        let seen = seen.inspect(move |event| match event {
+            Ok(watcher::Event::Delete(sync)) => of.gone.goes(sync),
+            Ok(watcher::Event::InitDone) => of.gone.look(),
+            _ => {}
         });
         let controller = Controller::for_stream(seen.applied_objects(), store);
         info!("reconciles");
@@ -288,9 +284,10 @@ pub(super) enum LoopError {
 async fn reconcile(sync: Arc<GitSync>, ctx: Arc<Context>) -> Result<Action, LoopError> {
     let id = SyncId::of(&sync);
     let _turn = ctx.turn(&id).await;
-    if !ctx.is_there(&id) {
+    // As it is now: it may have waited for its turn.
+    let Some(sync) = ctx.store().and_then(|store| store.get(&id.to_ref())) else {
         return Ok(Action::await_change());
-    }
+    };
     take_up(&ctx, &id, &sync).await?;
     if sync.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
         let_go(&ctx, &sync).await?;
@@ -343,7 +340,7 @@ impl Context {
             wanted: Mutex::default(),
             turns: Mutex::default(),
             store: OnceLock::new(),
-            installation: OnceLock::new(),
+            gone: Gone::default(),
             client,
             pinned,
             healer,

@@ -24,7 +24,7 @@ const SYNC: &str = "gitward.dev/inventory";
 const SYNC_NAMESPACE: &str = "gitward.dev/inventory-namespace";
 /// Annotation of the ConfigMaps: the GitSync's uid. Another one of the same name has created nothing of this.
 const SYNC_UID: &str = "gitward.dev/inventory-uid";
-/// Annotation of the ConfigMaps: that the objects are deleted with their GitSync, as JSON of [`Deletes`].
+/// Annotation of the ConfigMaps: that the objects are being deleted, as JSON of [`Deletes`].
 const DELETES: &str = "gitward.dev/inventory-deletes";
 /// How many objects one ConfigMap lists. An object may have 1 MiB; a line has some 700 bytes at the very most, and a part may hold
 /// twice as many while lines move.
@@ -61,18 +61,16 @@ pub type Inventory = BTreeMap<ObjectKey, Record>;
 pub struct Owner {
     /// The GitSync's uid.
     pub uid: String,
-    /// Where its objects are deleted with it.
+    /// Where it is gone, and was seen to go with its objects.
     pub deletes: Option<Deletes>,
 }
 
-/// What is needed to delete the objects of a GitSync that is gone. It is written down while it is there: no finalizer makes it wait for
-/// a reconciler, which may never come.
+/// That the objects of a GitSync are being deleted. It is written down when the GitSync was seen to go: whoever comes back from a crash
+/// goes on with it. What is merely not there, after a restore say, deletes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deletes {
     /// The service account that the GitSync named.
     pub account: Option<String>,
-    /// The installation of gitward that followed it. Another one deletes nothing for it.
-    pub installation: String,
 }
 
 /// All inventories.

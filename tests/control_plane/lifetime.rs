@@ -11,7 +11,7 @@ const DEFINITION: &str = "customresourcedefinition/gitsyncs.gitward.dev";
 #[test]
 fn nothing_waits_for_a_reconciler_that_is_not_there_and_the_next_one_makes_up_for_it() {
     let mut world = World::start();
-    for (ns, policy) in [("kept", "Orphan"), ("deleted", "Delete"), ("decided", "Delete")] {
+    for (ns, policy) in [("kept", "Orphan"), ("deleted", "Delete"), ("unseen", "Delete")] {
         world.namespace(ns);
         let repo = world.git.repo(ns);
         repo.write("settings.yaml", &config_map(ns, "settings", "green"));
@@ -31,7 +31,7 @@ fn nothing_waits_for_a_reconciler_that_is_not_there_and_the_next_one_makes_up_fo
     let delete = |name: &str| world.cluster.kubectl("admin", &["delete", "gitsync", name, "-n", OWN, "--timeout=30s"]);
     delete("kept").ok();
     delete("anew").ok();
-    delete("decided").ok();
+    delete("unseen").ok();
     follow(&world, &repo, "b");
     // As gitward 0.1.0 left it.
     let held = r#"{"metadata": {"finalizers": ["gitward.dev/gitsync"]}}"#;
@@ -41,12 +41,12 @@ fn nothing_waits_for_a_reconciler_that_is_not_there_and_the_next_one_makes_up_fo
     world.gitward.start_reconciler();
     eventually("the objects are released or deleted", PATIENCE, || {
         let label = |ns| world.field("configmap/settings", ns, "/metadata/labels/gitward.dev~1sync-name");
-        let (kept, decided) = (label("kept"), label("decided"));
+        let (kept, unseen) = (label("kept"), label("unseen"));
         let deleted = world.cluster.get(&["configmap/settings", "-n", "deleted"]);
-        let is = kept.is_null() && decided.is_null() && deleted.is_none();
-        if is { Ok(()) } else { Err(format!("{kept} {decided} {deleted:?}")) }
+        let is = kept.is_null() && unseen.is_null() && deleted.is_none();
+        if is { Ok(()) } else { Err(format!("{kept} {unseen} {deleted:?}")) }
     });
-    for ns in ["kept", "decided"] {
+    for ns in ["kept", "unseen"] {
         assert_eq!(world.field("configmap/settings", ns, "/data/color"), "green");
         world.cluster.kubectl("dev", &["delete", "configmap", "settings", "-n", ns]).ok();
     }
@@ -64,24 +64,16 @@ fn follow(world: &World, repo: &Repo, path: &str) {
     world.apply("admin", &anew);
 }
 
-/// What becomes of its objects is written down beside them, and follows its policy.
 fn none_has_a_finalizer(world: &World) {
     let finalizers = |name: &str| world.field(&format!("gitsync/{name}"), OWN, "/metadata/finalizers");
-    let noted = |name: &str| {
-        let inventory = format!("configmap/gitward-inventory-{OWN}.{name}-0");
-        world.field(&inventory, OWN, "/metadata/annotations/gitward.dev~1inventory-deletes")
-    };
-    for name in ["kept", "deleted", "decided"] {
+    for name in ["kept", "deleted", "unseen"] {
         assert_eq!(finalizers(name), Value::Null);
-        assert_eq!(noted(name).is_null(), name == "kept", "{name}: {}", noted(name));
     }
-    let keep = r#"{"metadata": {"finalizers": ["gitward.dev/gitsync"]}, "spec": {"deletionPolicy": "Orphan"}}"#;
-    world.cluster.kubectl("admin", &["patch", "gitsync/decided", "-n", OWN, "--type=merge", "-p", keep]).ok();
-    eventually("it is decided otherwise, and the finalizer of an older gitward is off", PATIENCE, || {
-        match (finalizers("decided"), noted("decided")) {
-            (Value::Null, Value::Null) => Ok(()),
-            some => Err(format!("{some:?}")),
-        }
+    let held = r#"{"metadata": {"finalizers": ["gitward.dev/gitsync"]}}"#;
+    world.cluster.kubectl("admin", &["patch", "gitsync/unseen", "-n", OWN, "--type=merge", "-p", held]).ok();
+    eventually("the finalizer of an older gitward is off", PATIENCE, || match finalizers("unseen") {
+        Value::Null => Ok(()),
+        some => Err(some.to_string()),
     });
 }
 
