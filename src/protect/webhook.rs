@@ -238,7 +238,7 @@ mod tests {
         ];
         let injected = entry("cert-manager-cainjector", "Apply", hooks.clone());
         assert_eq!(freed(&live(&stay), true), None);
-        assert_eq!(freed(&live(&[&stay[..], &[injected.clone()]].concat()), false), None);
+        assert_eq!(freed(&live(&[&stay[..], std::slice::from_ref(&injected)].concat()), false), None);
         let more = [
             entry("gitward", "Update", hooks.clone()),
             entry("gitward", "Apply", both.clone()),
