@@ -1,7 +1,7 @@
 //! A cluster whose guards are all dead, or that cold-starts with them dead, comes back by itself; and with a living
 //! guard, not one of Kubernetes' own controllers is refused.
 
-use gitward_test_cluster::{ControlPlane, Repo, eventually};
+use gitward_test_cluster::{Repo, eventually};
 use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, World, config_map, deployment};
@@ -99,9 +99,7 @@ fn a_life(world: &World, repo: &Repo, round: u32) {
     a_node(world, round);
 
     // Healing: somebody who looks like the reconciler edits around the guard.
-    let edit = ["patch", "configmap/settings", "-n", NS, "-p", r#"{"data":{"color":"red"}}"#];
-    world.cluster.kubectl(ControlPlane::FORGER, &edit).ok();
-    world.wait_field("configmap/settings", NS, "/data/color", &json!("green"));
+    world.heals_settings(NS);
 }
 
 /// A node registers, renews its lease and says that it is ready. There is no kubelet: its requests are made in its name.

@@ -52,16 +52,12 @@ fn drift_is_healed_where_the_api_server_streams_no_lists() {
     let cluster = ControlPlane::for_tests_with(&["--feature-gates=WatchList=false"]);
     let (ns, world) = ("listed", World::on(cluster, &[]));
     world.declare_settings(ns);
-    let edit = ["patch", "configmap/settings", "-n", ns, "-p", r#"{"data":{"color":"red"}}"#];
-    cluster.kubectl(ControlPlane::FORGER, &edit).ok();
-    world.wait_field("configmap/settings", ns, "/data/color", &json!("green"));
+    world.heals_settings(ns);
 }
 
 /// A cluster admin may forge the pod of the reconciler: a way around that remains, so what it changes is undone.
 fn forged_identities_are_undone(world: &World, ns: &str) {
-    let edit = ["patch", "configmap/settings", "-n", ns, "-p", r#"{"data":{"color":"red"}}"#];
-    world.cluster.kubectl(ControlPlane::FORGER, &edit).ok();
-    world.wait_field("configmap/settings", ns, "/data/color", &json!("green"));
+    world.heals_settings(ns);
     world.cluster.kubectl(ControlPlane::FORGER, &["delete", "configmap/settings", "-n", ns]).ok();
     world.wait_field("configmap/settings", ns, "/data/color", &json!("green"));
 }
@@ -140,12 +136,7 @@ fn converges_after_a_crash(world: &mut World, repo: &gitward_test_cluster::Repo,
 fn a_drift_that_the_guard_let_through_is_told_with_its_user() {
     let ns = "watched";
     let world = World::start_with(&["guardPolicy.mode=Audit"]);
-    world.namespace(ns);
-    let repo = world.git.repo(ns);
-    repo.write("settings.yaml", &config_map(ns, "settings", "green"));
-    let commit = repo.push("The settings");
-    world.follow(ns, &repo);
-    world.wait_applied(ns, &commit);
+    world.declare_settings(ns);
     for color in ["red", "blue"] {
         let patch = format!(r#"{{"data":{{"color":"{color}"}}}}"#);
         world.cluster.kubectl("dev", &["patch", "configmap", "settings", "-n", ns, "-p", &patch]).ok();

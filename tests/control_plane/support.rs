@@ -75,6 +75,13 @@ impl World {
         self.wait_applied(namespace, &commit);
     }
 
+    /// Changes the declared settings of a namespace around the guard, and waits until git's value is back.
+    pub(crate) fn heals_settings(&self, namespace: &str) {
+        let edit = ["patch", "configmap/settings", "-n", namespace, "-p", r#"{"data":{"color":"red"}}"#];
+        self.cluster.kubectl(ControlPlane::FORGER, &edit).ok();
+        self.wait_field("configmap/settings", namespace, "/data/color", &json!("green"));
+    }
+
     /// Makes a GitSync over https in gitward's namespace.
     pub(crate) fn follow(&self, name: &str, repo: &Repo) {
         self.apply(
