@@ -39,8 +39,12 @@ impl Gone {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
-    fn take(&self, id: &SyncId) -> Option<GitSync> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(id)
+    fn last(&self, id: &SyncId) -> Option<GitSync> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    fn forget(&self, id: &SyncId) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 }
 
@@ -126,21 +130,20 @@ async fn clean_up(ctx: &Context, id: &SyncId) -> Result<(), RunError> {
     if ctx.is_there(id) {
         return Ok(());
     }
-    if let Some(sync) = ctx.gone.take(id).filter(|sync| sync.spec.deletion_policy == DeletionPolicy::Delete)
-        && let Err(error) = write_down(ctx, id, &sync).await
-    {
-        ctx.gone.goes(&sync);
-        return Err(error);
+    if let Some(sync) = ctx.gone.last(id) {
+        write_down(ctx, id, &sync).await?;
+        ctx.gone.forget(id);
     }
     let inventory = ctx.inventories.get(id).await;
     let deletes = is_to_delete(ctx, id, &inventory).await?;
     end(ctx, id, inventory, deletes).await
 }
 
-/// Writes down that the objects of this GitSync are deleted, if they are its own.
+/// Writes down that the objects of this GitSync are deleted, if it said so and they are its own.
 async fn write_down(ctx: &Context, id: &SyncId, sync: &GitSync) -> Result<(), RunError> {
     let Some(owner) = ctx.inventories.owner(id).await else { return Ok(()) };
-    if sync.metadata.uid.as_ref() != Some(&owner.uid) {
+    let is_its_own = sync.metadata.uid.as_ref() == Some(&owner.uid);
+    if sync.spec.deletion_policy != DeletionPolicy::Delete || !is_its_own {
         return Ok(());
     }
     let deletes = Some(Deletes { account: sync.spec.service_account_name.clone() });
@@ -149,7 +152,7 @@ async fn write_down(ctx: &Context, id: &SyncId, sync: &GitSync) -> Result<(), Ru
 
 /// What another GitSync of the same name has created is not pruned by this one: it is released first.
 pub(super) async fn take_up(ctx: &Context, id: &SyncId, sync: &GitSync) -> Result<(), RunError> {
-    ctx.gone.take(id);
+    ctx.gone.forget(id);
     let uid = sync.metadata.uid.clone().unwrap_or_default();
     if ctx.inventories.owner(id).await.is_some_and(|before| before.uid != uid) {
         end(ctx, id, ctx.inventories.get(id).await, false).await?;
