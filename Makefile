@@ -1,5 +1,8 @@
-# make demo    the whole story on a real control plane
-# make test    everything that has to hold before a commit lands; KUBERNETES=1.33.13 for another version of Kubernetes
+# make demo    the whole story on a real control plane; what it needs is downloaded or built, beside gitward itself
+# make check   formatting, lints and unit tests, without a control plane: what to run before each commit
+# make test    everything that has to hold before a commit lands; of the tests that are long by nature a part, another one at each commit
+# make test T=name  the tests whose name contains `name`, with the logs of their control plane where they fail
+# make test-all     all parts of the long tests; KUBERNETES=1.33.13 for another version of Kubernetes, here and above
 # make test-versions  the control plane's tests and the chart's on the oldest and the newest Kubernetes, once per release: some two hours
 # make test-cert-manager  the guard's certificate by the real cert-manager, which is built first: some minutes; not part of `make test`
 # make test-clock  a reconciler whose clock is wrong by a year; needs libfaketime, so it is not part of `make test`; CI runs it where it is
@@ -12,15 +15,36 @@
 # make bench-guard  what a review costs, beside a webhook that does nothing; ROUNDS=10 for steadier numbers
 # make bench-reconcile  how fast drift is healed, what a first sync costs beside bare applies, what a restart writes; some ten minutes
 
-.PHONY: demo test test-versions test-cert-manager test-clock tools crds manifests lint audit fuzz soak bench-guard bench-reconcile image e2e
+.PHONY: demo demo-tools demo-program check test test-all test-versions test-cert-manager test-clock tools crds manifests format lint lint-chart audit fuzz soak bench-guard bench-reconcile image e2e
 
-demo: tools
-	cargo build --quiet --bin gitward
+# Programs of the test cluster and Rust code are got and built side by side.
+BESIDE = $(MAKE) --no-print-directory --jobs=2
+
+demo:
+	@$(BESIDE) demo-tools demo-program
 	cargo run --quiet --example demo
 
-test: tools lint
-	cargo test --workspace --all-targets
+demo-tools:
+	@tests/cluster/tools/get.sh demo >/dev/null
+
+demo-program:
+	cargo build --bin gitward --example demo
+
+check: format
+	cargo clippy --workspace --all-targets -- --deny warnings
+	cargo test --quiet --package gitward-core --package gitward --lib --bins
+	cargo test --quiet --package gitward-core --test corpus --test properties
+
+test:
+	@$(BESIDE) tools lint
+	@$(MAKE) --no-print-directory lint-chart
+	tests/run.sh $(T)
 	@echo "make test has passed. It runs no Pods: make e2e does, on a real node (as root on Linux)."
+
+test-all:
+	@$(BESIDE) tools lint
+	@$(MAKE) --no-print-directory lint-chart
+	tests/run.sh --all
 
 VERSIONS ?= 1.33.13 1.37.2
 test-versions:
@@ -52,9 +76,13 @@ image:
 tools:
 	@tests/cluster/tools/get.sh >/dev/null
 
-lint: tools
+format:
 	cargo fmt --all --check
+
+lint: format
 	cargo clippy --workspace --all-targets -- --deny warnings
+
+lint-chart: tools
 	"$$(tests/cluster/tools/get.sh 2>/dev/null)/helm" lint --strict --quiet charts/gitward
 
 audit:
@@ -77,10 +105,10 @@ manifests: tools
 fuzz:
 	GITWARD_FUZZ=18446744073709551615 cargo test --release --package gitward-core --test properties
 
-# These tests do nothing in `make test`: they begin where GITWARD_SOAK says how many rounds. The seed is printed.
+# Ignored in `make test`. The seed is printed.
 SOAK ?= 18446744073709551615
 soak: tools
-	GITWARD_SOAK=$(SOAK) cargo test --test faults -- --nocapture --test-threads=1 soak::
+	GITWARD_SOAK=$(SOAK) cargo test --workspace --test faults -- --ignored --nocapture --test-threads=1 soak::
 
 ROUNDS ?= 3
 bench-guard:

@@ -33,10 +33,13 @@ done
 mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
 mount -o remount,bind,ro,nosuid,nodev "$root"
 
+# The command is no `exec`: this process keeps the signal of its caller's death (--kill-child), which the kernel takes from one that changes
+# its user (prctl(2), PR_SET_PDEATHSIG), and takes all others of its namespace along.
 setpriv=$(command -v setpriv) chroot=$(command -v chroot) unshare=$(command -v unshare)
 export PATH=/usr/local/bin
 if [ "$caller" = 0 ]; then
-  exec "$setpriv" --no-new-privs "$chroot" --userspec=65532:65532 --groups=65532 "$root" "$@"
+  "$setpriv" --no-new-privs "$chroot" --userspec=65532:65532 --groups=65532 "$root" "$@"
+  exit
 fi
 # Only one user is mapped here: in a namespace below it has the number that it shall have.
-exec "$setpriv" --no-new-privs "$unshare" --user --map-user=65532 --map-group=65532 --root="$root" --wd=/ "$@"
+"$setpriv" --no-new-privs "$unshare" --user --map-user=65532 --map-group=65532 --root="$root" --wd=/ "$@"

@@ -185,12 +185,25 @@ impl Guard {
         serde_json::from_str(Output::of(&mut curl, None).ok()).unwrap()
     }
 
-    /// The number of the guard's process: the only child of the one that made its namespaces.
+    /// The number of the guard's process, below the one that made its namespaces and the first one in them.
     fn pid(&self) -> u32 {
-        let parent = self.process.id();
-        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
-        children.trim().parse().unwrap_or_else(|_| panic!("not one child: {children}"))
+        only_child(only_child(self.process.id()))
     }
+}
+
+fn only_child(parent: u32) -> u32 {
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+    children.trim().parse().unwrap_or_else(|_| panic!("not one child: {children}"))
+}
+
+#[test]
+fn the_guard_ends_with_whoever_started_it() {
+    let guard = Guard::start();
+    let pid = guard.pid();
+    drop(guard);
+    eventually("the guard has ended", PATIENCE, || {
+        if Path::new(&format!("/proc/{pid}")).exists() { Err(format!("process {pid} lives")) } else { Ok(()) }
+    });
 }
 
 impl Drop for Guard {

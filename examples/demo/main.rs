@@ -8,7 +8,7 @@ mod story;
 
 use std::process::ExitCode;
 
-use gitward_test_cluster::{ControlPlane, GitServer, Gitward};
+use gitward_test_cluster::{ControlPlane, GitServer, Gitward, Tools};
 use narrator::Narrator;
 
 fn main() -> ExitCode {
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
 
 fn tell() {
     let narrator = Narrator::new();
+    Tools::get_for_demo();
     let cluster = narrator.wait("starts etcd, kube-apiserver and kube-controller-manager", ControlPlane::start);
     let binary = binary();
     let mut gitward =

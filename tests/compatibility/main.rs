@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use gitward_test_cluster::{Output, Repo, Tools, eventually, workspace};
+use gitward_test_cluster::{Output, Repo, Sample, Tools, eventually, workspace};
 use serde_json::{Value, json};
 
 use inputs::{Input, Package, Renderer, Row};
@@ -25,6 +25,9 @@ use support::{World, condition, sync};
 /// Longer than elsewhere: three are synced at a time, with dozens of CRDs, and other tests may run beside them.
 const PATIENCE: Duration = Duration::from_secs(240);
 
+/// Of so many inputs one is synced where only a part runs.
+const PARTS: usize = 4;
+
 /// Whose an object is.
 const SYNC_NAME: &str = "gitward.dev/sync-name";
 
@@ -32,16 +35,32 @@ const SYNC_NAME: &str = "gitward.dev/sync-name";
 fn what_others_wrote_is_applied_left_alone_and_removed() {
     let packages = inputs::packages();
     let world = World::shared();
+    let sample = Sample::one_of(PARTS);
     let mut lines: Vec<String> = std::thread::scope(|scope| {
-        let rows: Vec<_> =
-            inputs::rows().into_iter().map(|row| scope.spawn(|| through(world, row, &packages))).collect();
+        let rows = inputs::rows().into_iter().filter_map(|row| sampled(row, sample));
+        let rows: Vec<_> = rows.map(|row| scope.spawn(|| through(world, row, &packages))).collect();
         rows.into_iter().flat_map(|row| row.join().unwrap()).collect()
     });
-    lines.extend(through(world, Row { stays: None, inputs: inputs::last() }, &packages));
+    let last = sampled(Row { stays: None, inputs: inputs::last() }, sample);
+    lines.extend(last.into_iter().flat_map(|row| through(world, row, &packages)));
+    let documented = std::fs::read_to_string(workspace().join("docs/compatibility.md")).unwrap();
     let table = lines.join("\n");
     println!("{table}");
-    let documented = std::fs::read_to_string(workspace().join("docs/compatibility.md")).unwrap();
-    assert!(documented.contains(&table), "the table of docs/compatibility.md is not what was seen here:\n{table}");
+    let is_documented = match sample.is_whole() {
+        true => documented.contains(&table),
+        false => lines.iter().all(|line| documented.lines().any(|documented| documented == line)),
+    };
+    assert!(is_documented, "the table of docs/compatibility.md is not what was seen here:\n{table}");
+}
+
+/// The inputs of a row that run this time; `None` where there are none.
+fn sampled(mut row: Row, sample: Sample) -> Option<Row> {
+    let mut number = 0;
+    row.inputs.retain(|_| {
+        number += 1;
+        sample.has(number - 1)
+    });
+    (!row.inputs.is_empty()).then_some(row)
 }
 
 /// Takes a row through everything. Returns its lines of the table.

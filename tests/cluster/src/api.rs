@@ -1,5 +1,6 @@
 //! The API server as it is asked without starting a program for each question: some tests ask very often.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use http_body_util::{BodyExt, Full};
@@ -53,8 +54,13 @@ impl Api {
     /// # Panics
     /// Where there can be no client.
     pub fn with_token(cluster: &ControlPlane, token: &str) -> Api {
+        Api::at(cluster.dir(), cluster.server(), token)
+    }
+
+    /// A client of the API server at this URL, whose authority stands in a folder.
+    pub(crate) fn at(dir: &Path, server: String, token: &str) -> Api {
         let runtime = Runtime::new().expect("a runtime");
-        Api { token: token.to_owned(), runtime, connection: connect(cluster), server: cluster.server() }
+        Api { token: token.to_owned(), runtime, connection: connect(dir), server }
     }
 
     /// Sends a request. A PATCH is a server-side apply where its path says `force`, and a merge otherwise.
@@ -125,9 +131,9 @@ impl Api {
 }
 
 /// A client that trusts the API server's authority, and says nothing of who it is.
-pub(crate) fn connect<B: Body<Data: Send> + Send>(cluster: &ControlPlane) -> Connection<B> {
+pub(crate) fn connect<B: Body<Data: Send> + Send>(dir: &Path) -> Connection<B> {
     let mut roots = rustls::RootCertStore::empty();
-    let authority = CertificateDer::from_pem_file(cluster.dir().join("ca.crt")).expect("the authority can be read");
+    let authority = CertificateDer::from_pem_file(dir.join("ca.crt")).expect("the authority can be read");
     roots.add(authority).expect("it is an authority");
     let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()

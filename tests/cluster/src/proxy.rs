@@ -109,7 +109,7 @@ impl Proxy {
         let listening = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
         let listener = runtime.block_on(listening).expect("a free port");
         let state = Arc::new(State {
-            connection: connect(cluster),
+            connection: connect(cluster.dir()),
             server: cluster.server(),
             pid_file: pid_file.to_owned(),
             now: Mutex::new(Now::new(Box::new(|_| Fault::None))),

@@ -1,13 +1,17 @@
 //! Where the binaries are.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::{Output, workspace};
 
-/// The binaries of the test cluster, as `tools/get.sh` keeps them.
+/// The programs of the test cluster, as `tools/get.sh` keeps them.
 #[derive(Clone, Debug)]
 pub struct Tools(PathBuf);
+
+/// The folder of the programs, once they are there.
+static FOUND: OnceLock<PathBuf> = OnceLock::new();
 
 impl Tools {
     /// Finds them, and gets those that are missing.
@@ -15,13 +19,15 @@ impl Tools {
     /// # Panics
     /// Where one cannot be had, with what to do.
     pub fn get() -> Tools {
-        static FOUND: OnceLock<PathBuf> = OnceLock::new();
-        let dir = FOUND.get_or_init(|| {
-            let script = workspace().join("tests/cluster/tools/get.sh");
-            let output = Output::of(&mut std::process::Command::new(script), None);
-            PathBuf::from(output.ok().trim())
-        });
-        Tools(dir.clone())
+        Tools(FOUND.get_or_init(|| ensure(&[])).clone())
+    }
+
+    /// Has this process go without the programs that only tests need. To be called before anything else needs one.
+    ///
+    /// # Panics
+    /// As [`Tools::get`].
+    pub fn get_for_demo() -> Tools {
+        Tools(FOUND.get_or_init(|| ensure(&["demo"])).clone())
     }
 
     /// The version in which this Kubernetes serves MutatingAdmissionPolicies.
@@ -40,8 +46,14 @@ impl Tools {
         }
     }
 
-    /// The path of a binary.
+    /// The path of a program.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
+}
+
+/// Has `get.sh` make sure of programs. Returns the folder that holds them.
+fn ensure(names: &[&str]) -> PathBuf {
+    let mut script = Command::new(workspace().join("tests/cluster/tools/get.sh"));
+    PathBuf::from(Output::of(script.args(names), None).ok().trim())
 }

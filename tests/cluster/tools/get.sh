@@ -1,5 +1,10 @@
 #!/usr/bin/env bash
-# Makes sure that the binaries of the test cluster are there, and prints the folder that holds them.
+# Makes sure that programs of the test cluster are there, and prints the folder that holds them.
+#
+#   get.sh              all that `make test` needs
+#   get.sh demo         what `make demo` needs
+#   get.sh node         all that `make e2e` needs
+#   get.sh NAME...      these alone, such as kwok
 #
 # Each comes from the first of: KUBEBUILDER_ASSETS, the cache, the official release (its published checksum checked), a
 # build from its Go module (checksums in go.sum). The versions are those of the go.mod files beside this script.
@@ -25,14 +30,21 @@ flux=$(version github.com/fluxcd/kustomize-controller flux)
 case $(uname -m) in x86_64) arch=amd64 ;; aarch64 | arm64) arch=arm64 ;; *) die "no release for $(uname -m)" ;; esac
 dir=${GITWARD_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/gitward/tools}/kubernetes-$kubernetes-etcd-$etcd-helm-$helm-kustomize-$kustomize-kwok-$kwok
 mkdir -p "$dir"
+
+demo="kube-apiserver kube-controller-manager kubectl etcd helm"
+all="$demo kustomize kwok gitssh registry kustomize-controller"
+case ${1:-} in
+demo) names=$demo ;;
+'') names=$all ;;
+node) names="$all kubelet kube-proxy kube-scheduler" ;;
+*) names=$* ;;
+esac
+
 exec 9>"$dir/.lock"
 flock 9
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-names="kube-apiserver kube-controller-manager kubectl etcd helm kustomize kwok gitssh registry kustomize-controller"
-# `get.sh node`: those of a real node as well.
-[ "${1:-}" != node ] || names="$names kubelet kube-proxy kube-scheduler"
 # The folder's name says the version of most; two say their own.
 missing() {
   [ ! -x "$dir/$1" ] && return
@@ -43,6 +55,12 @@ missing() {
   esac
 }
 keep() { chmod +x "$1" && mv "$1" "$dir/$2.new" && mv "$dir/$2.new" "$dir/$2"; }
+# Which of the names are still missing, on one line.
+still_missing() {
+  local name
+  for name in $names; do ! missing "$name" || printf '%s ' "$name"; done
+}
+has_no_release() { case $1 in gitssh | kustomize-controller) return 0 ;; *) return 1 ;; esac; }
 
 if [ "$kubernetes" != "$pinned" ]; then
   others=$(KUBERNETES='' ./get.sh)
@@ -51,53 +69,58 @@ if [ "$kubernetes" != "$pinned" ]; then
   done
 fi
 
-for name in $names; do
-  if missing $name && [ -n "${KUBEBUILDER_ASSETS:-}" ] && [ -x "$KUBEBUILDER_ASSETS/$name" ]; then
+for name in $(still_missing); do
+  if [ -n "${KUBEBUILDER_ASSETS:-}" ] && [ -x "$KUBEBUILDER_ASSETS/$name" ]; then
     ln -sf "$KUBEBUILDER_ASSETS/$name" "$dir/$name"
     say "$name: from KUBEBUILDER_ASSETS"
   fi
 done
 
+# Said before anything is downloaded: nobody shall wait first.
+if ! command -v go >/dev/null; then
+  for name in $(still_missing); do
+    ! has_no_release "$name" || die "$name has no release to download, and there is no Go to build it: install Go (https://go.dev/dl). \`make demo\` needs no Go"
+  done
+fi
+
 fetch() { curl --fail --silent --location --connect-timeout 5 --retry 2 --output "$2" "$1"; }
 # check FILE SUM: whether the file has this SHA-256.
 check() { [ -n "$2" ] && echo "$2  $1" | sha256sum --check --status; }
+# tarball URL-OF-ARCHIVE FILE-WITH-THE-SUM MEMBER STRIP: one member of an archive, checked.
+tarball() {
+  local at archive=${1##*/}
+  at=$(mktemp -d -p "$work")
+  fetch "$1" "$at/archive" && fetch "$2" "$at/sums" &&
+    check "$at/archive" "$(awk -v name="$archive" '$2 == name || $2 == "*" name || NF == 1 { print $1; exit }' "$at/sums")" &&
+    tar -xzf "$at/archive" -C "$work" --strip-components="$4" "$3"
+}
 
 kubernetes_url=${KUBERNETES_RELEASES:-https://dl.k8s.io}/v$kubernetes/bin/linux/$arch
 etcd_url=${ETCD_RELEASES:-https://github.com/etcd-io/etcd/releases/download}/v$etcd
 helm_url=${HELM_RELEASES:-https://get.helm.sh}
 kustomize_url=${KUSTOMIZE_RELEASES:-https://github.com/kubernetes-sigs/kustomize/releases/download}/kustomize%2Fv$kustomize
 kwok_url=${KWOK_RELEASES:-https://github.com/kubernetes-sigs/kwok/releases/download}/v$kwok
+registry_url=${REGISTRY_RELEASES:-https://github.com/distribution/distribution/releases/download}/v$registry
 
 from_release() {
+  local name archive
   case $1 in
-  etcd)
-    fetch "$etcd_url/etcd-v$etcd-linux-$arch.tar.gz" "$work/etcd.tgz" && fetch "$etcd_url/SHA256SUMS" "$work/sums" &&
-      check "$work/etcd.tgz" "$(sed -n "s/  *etcd-v$etcd-linux-$arch.tar.gz$//p" "$work/sums")" &&
-      tar -xzf "$work/etcd.tgz" -C "$work" --strip-components=1 "etcd-v$etcd-linux-$arch/etcd"
-    ;;
-  helm)
-    fetch "$helm_url/helm-v$helm-linux-$arch.tar.gz" "$work/helm.tgz" &&
-      fetch "$helm_url/helm-v$helm-linux-$arch.tar.gz.sha256sum" "$work/sums" &&
-      check "$work/helm.tgz" "$(cut -d' ' -f1 "$work/sums")" &&
-      tar -xzf "$work/helm.tgz" -C "$work" --strip-components=1 "linux-$arch/helm"
-    ;;
-  kustomize)
-    fetch "$kustomize_url/kustomize_v${kustomize}_linux_$arch.tar.gz" "$work/kustomize.tgz" &&
-      fetch "$kustomize_url/checksums.txt" "$work/sums" &&
-      check "$work/kustomize.tgz" "$(sed -n "s/  *kustomize_v${kustomize}_linux_$arch.tar.gz$//p" "$work/sums")" &&
-      tar -xzf "$work/kustomize.tgz" -C "$work" kustomize
-    ;;
-  # Our own, and what is only built here.
-  gitssh | registry | kustomize-controller) return 1 ;;
-  kwok)
-    fetch "$kwok_url/kwok-linux-$arch" "$work/kwok" && fetch "$kwok_url/kwok-linux-$arch.sha256" "$work/sums" &&
-      check "$work/kwok" "$(cut -d' ' -f1 "$work/sums")"
-    ;;
-  *)
-    fetch "$kubernetes_url/$1" "$work/$1" && fetch "$kubernetes_url/$1.sha256" "$work/sums" &&
-      check "$work/$1" "$(cut -d' ' -f1 "$work/sums")"
-    ;;
+  etcd) name=etcd-v$etcd-linux-$arch && tarball "$etcd_url/$name.tar.gz" "$etcd_url/SHA256SUMS" "$name/etcd" 1 ;;
+  helm) archive=helm-v$helm-linux-$arch.tar.gz && tarball "$helm_url/$archive" "$helm_url/$archive.sha256sum" "linux-$arch/helm" 1 ;;
+  kustomize) tarball "$kustomize_url/kustomize_v${kustomize}_linux_$arch.tar.gz" "$kustomize_url/checksums.txt" kustomize 0 ;;
+  registry) archive=registry_${registry}_linux_$arch.tar.gz && tarball "$registry_url/$archive" "$registry_url/$archive.sha256" registry 0 ;;
+  kwok) fetch "$kwok_url/kwok-linux-$arch" "$work/kwok" && fetch "$kwok_url/kwok-linux-$arch.sha256" "$work/kwok.sum" && check "$work/kwok" "$(cut -d' ' -f1 "$work/kwok.sum")" ;;
+  *) fetch "$kubernetes_url/$1" "$work/$1" && fetch "$kubernetes_url/$1.sha256" "$work/$1.sum" && check "$work/$1" "$(cut -d' ' -f1 "$work/$1.sum")" ;;
   esac
+}
+
+# All at once: the slowest decides.
+download() {
+  local name
+  for name in $(still_missing); do
+    has_no_release "$name" || { if from_release "$name"; then keep "$work/$name" "$name"; fi; } &
+  done
+  wait
 }
 
 # The go.mod of the pinned version for another one: k8s.io/kubernetes names its staging modules v0.0.0.
@@ -113,48 +136,81 @@ other_kubernetes() {
   } >"$work/kubernetes/go.mod"
 }
 
-from_module() {
-  command -v go >/dev/null || die "$1 could not be downloaded, and there is no Go to build it: install Go (https://go.dev/dl), or set KUBEBUILDER_ASSETS to a folder that holds $1"
-  local stamp=k8s.io/component-base/version
-  local flags="-s -w -X $stamp.gitVersion=v$kubernetes -X $stamp.gitMajor=${kubernetes%%.*} -X $stamp.gitMinor=$(echo "$kubernetes" | cut -d. -f2)"
-  local module package mod=readonly
-  case $1 in
-  etcd) module=etcd package=go.etcd.io/etcd/server/v3 ;;
-  helm) module=helm package=helm.sh/helm/v4/cmd/helm ;;
-  kustomize) module=kustomize package=sigs.k8s.io/kustomize/kustomize/v5 ;;
-  gitssh) module=gitssh package=. ;;
-  registry)
-    module=registry package=github.com/distribution/distribution/v3/cmd/registry
-    flags="-s -w -X github.com/distribution/distribution/v3/version.version=v$registry"
-    ;;
-  kwok) module=kwok package=sigs.k8s.io/kwok/cmd/kwok ;;
-  kustomize-controller) module=flux package=github.com/fluxcd/kustomize-controller ;;
-  *)
-    module=kubernetes package=k8s.io/kubernetes/cmd/$1
-    if [ "$kubernetes" != "$pinned" ]; then
-      module=$work/kubernetes mod=mod
-      [ -f "$module/go.mod" ] || other_kubernetes
-    fi
-    ;;
-  esac
-  (cd "$module" && CGO_ENABLED=0 GOFLAGS=-mod=$mod go build -trimpath -ldflags="$flags" -o "$work/$1" "$package" >&2)
+# build MODULE LDFLAGS PACKAGE...: builds these packages at once, what they share only once, and says how far it is.
+build() {
+  local module=$1 flags=$2 mod=readonly
+  shift 2
+  if [ "$module" = kubernetes ] && [ "$kubernetes" != "$pinned" ]; then
+    module=$work/kubernetes mod=mod
+    other_kubernetes
+  fi
+  mkdir "$work/built"
+  local env=(env CGO_ENABLED=0 GOFLAGS=-mod=$mod)
+  local total log=$work/packages
+  total=$(cd "$module" && "${env[@]}" go list -deps "$@" 2>/dev/null | wc -l)
+  : >"$log"
+  (cd "$module" && exec "${env[@]}" go build -v -trimpath -ldflags="-s -w $flags" -o "$work/built/" "$@") >"$log" 2>&1 &
+  local go=$! waited=0
+  while kill -0 $go 2>/dev/null; do
+    sleep 1
+    waited=$((waited + 1))
+    [ $((waited % 15)) != 0 ] || say "  $(grep -cvE '^go: ' "$log" || true) of at most $total packages of ${module##*/} compiled"
+  done
+  wait $go || { grep -vE '^(go: downloading|[a-z0-9.]+/|[a-z]+$)' "$log" >&2 || true; die "${module##*/} could not be built"; }
 }
 
-download=yes
-for name in $names; do
-  missing $name || continue
-  if [ $download = yes ] && command -v curl >/dev/null; then
-    say "$name: downloads the release"
-    if from_release $name; then
-      keep "$work/$name" $name
-      continue
-    fi
-    say "no release can be downloaded from here"
-    download=no
+# The Go module of a program, and its package there.
+module() { case $1 in kube*) echo kubernetes ;; kustomize-controller) echo flux ;; *) echo "$1" ;; esac; }
+package() {
+  case $1 in
+  etcd) echo go.etcd.io/etcd/server/v3 ;;
+  helm) echo helm.sh/helm/v4/cmd/helm ;;
+  kustomize) echo sigs.k8s.io/kustomize/kustomize/v5 ;;
+  gitssh) echo . ;;
+  registry) echo github.com/distribution/distribution/v3/cmd/registry ;;
+  kwok) echo sigs.k8s.io/kwok/cmd/kwok ;;
+  kustomize-controller) echo github.com/fluxcd/kustomize-controller ;;
+  *) echo "k8s.io/kubernetes/cmd/$1" ;;
+  esac
+}
+flags() {
+  local stamp=k8s.io/component-base/version
+  case $1 in
+  kubernetes) echo "-X $stamp.gitVersion=v$kubernetes -X $stamp.gitMajor=${kubernetes%%.*} -X $stamp.gitMinor=$(echo "$kubernetes" | cut -d. -f2)" ;;
+  registry) echo "-X github.com/distribution/distribution/v3/version.version=v$registry" ;;
+  esac
+}
+
+# Builds what is still missing, module by module.
+build_missing() {
+  local left name module group
+  left=$(still_missing)
+  [ -n "$left" ] || return 0
+  command -v go >/dev/null || die "${left% } could not be downloaded, and there is no Go to build it: install Go (https://go.dev/dl), or set KUBEBUILDER_ASSETS to a folder that holds these programs"
+  while [ -n "$left" ]; do
+    module=$(module "${left%% *}") group=
+    for name in $left; do [ "$(module "$name")" != "$module" ] || group="$group $name"; done
+    say "builds from Go modules:$group (left: ${left% })"
+    # shellcheck disable=SC2046 # One word a package.
+    build "$module" "$(flags "$module")" $(for name in $group; do package "$name"; done)
+    for name in $group; do
+      # A program is named as the last part of its package's path, without a version.
+      built=$work/built/$name
+      [ -e "$built" ] || built=$(find "$work/built" -type f | head -n 1)
+      keep "$built" "$name"
+    done
+    rm -r "$work/built"
+    left=$(still_missing)
+  done
+}
+
+left=$(still_missing)
+if [ -n "$left" ]; then
+  if command -v curl >/dev/null; then
+    say "downloads the releases of: ${left% }"
+    download
   fi
-  say "$name: builds it from its Go module; the first takes some minutes"
-  from_module $name
-  keep "$work/$name" $name
-done
+  build_missing
+fi
 say "the tools are in $dir"
 echo "$dir"
