@@ -124,7 +124,7 @@ fn fault(documents: &BTreeMap<String, Document>, from: &str, target: &str) -> Op
     }
 }
 
-/// The documents that a text names from the root, such as `docs/guard.md` or `docs/guard.md#the-server`.
+/// The documents that a text names from the root, such as `docs/guard.md` or `docs/guard.md#the-guardpolicy`.
 fn named(text: &str) -> Vec<&str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || ['-', '_', '.', '/', '#'].contains(&c);
     let words = text.split(|c: char| !is_part(c)).map(|word| word.trim_end_matches(['.', '#']));
@@ -173,6 +173,6 @@ fn a_link_that_leads_nowhere_is_found() {
     let expected = ["#there", "none.md", "../x", "http://a.example", "none.svg", "README.md#none"];
     assert_eq!(faulty.collect::<Vec<_>>(), expected);
     assert_eq!(document.unreadable, ["<img src=\"none\">", "none"]);
-    let text = "see `docs/guard.md#the-server`, /docs/none.md and docs/values.md.";
-    assert_eq!(named(text), ["docs/guard.md#the-server", "docs/values.md"]);
+    let text = "see `docs/guard.md#the-guardpolicy`, /docs/none.md and docs/values.md.";
+    assert_eq!(named(text), ["docs/guard.md#the-guardpolicy", "docs/values.md"]);
 }
