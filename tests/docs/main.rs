@@ -8,6 +8,7 @@
 mod blocks;
 mod metrics;
 mod reasons;
+mod recording;
 mod scenes;
 mod stage;
 
@@ -31,8 +32,11 @@ const DOCUMENTS: [&str; 9] = [
 ];
 
 #[test]
-fn readme() {
-    run(DOCUMENTS[0]);
+fn readme_and_its_recording() {
+    let cluster = ControlPlane::start();
+    let mut stage = Stage::new(&cluster);
+    play(&mut stage, DOCUMENTS[0]);
+    recording::replay(&mut stage);
 }
 
 #[test]
@@ -65,10 +69,14 @@ fn certificates_and_values() {
     DOCUMENTS[7..].iter().for_each(|document| run(document));
 }
 
-/// Does what a document says, in its order.
+/// Does what a document says, on a control plane of its own.
 fn run(document: &str) {
     let cluster = ControlPlane::start();
-    let mut stage = Stage::new(&cluster);
+    play(&mut Stage::new(&cluster), document);
+}
+
+/// Does what a document says, in its order.
+fn play(stage: &mut Stage<'_>, document: &str) {
     for step in steps(&read(document)) {
         match step {
             Step::Run(command) => stage.run(document, &command),
