@@ -105,7 +105,7 @@ impl Story<'_> {
         self.narrator.say(&format!("admin$ kubectl {}", edit.join(" ")));
         let tries = self.cluster.around_the_guard(&edit);
         let times = if tries == 1 { "once".to_owned() } else { format!("{tries} times") };
-        self.narrator.say(&format!("the configuration was removed {times} until an edit got in between"));
+        self.narrator.say(&format!("the configuration was removed {times} before an edit got in between"));
         let begun = Instant::now();
         self.wait_replicas(5);
         self.narrator.say(&format!("the edit is undone (seen {} after kubectl was through)", time(begun.elapsed())));
