@@ -131,12 +131,16 @@ fn named(text: &str) -> Vec<&str> {
     words.filter(|word| word.starts_with("docs/") && word.contains(".md")).collect()
 }
 
+/// The documents among these texts.
+fn documents(texts: &BTreeMap<String, String>) -> BTreeMap<String, Document> {
+    let documents = texts.iter().filter(|(name, _)| name.ends_with(".md"));
+    documents.map(|(name, text)| (name.clone(), Document::parse(text))).collect()
+}
+
 #[test]
 fn every_link_of_a_document_leads_somewhere() {
     let texts = texts();
-    let is_document = |name: &&String| name.ends_with(".md");
-    let documents: BTreeMap<String, Document> =
-        texts.keys().filter(is_document).map(|name| (name.clone(), Document::parse(&texts[name]))).collect();
+    let documents = documents(&texts);
     let mut faults = Vec::new();
     for (name, document) in &documents {
         faults.extend(document.unreadable.iter().map(|text| format!("{name}: {text} cannot be checked")));
@@ -153,6 +157,17 @@ fn every_link_of_a_document_leads_somewhere() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     let count = |name: &str| documents[name].targets.len();
     assert!(count("README.md") > 10 && count("docs/runbook.md") > 10, "the links of the documents are found");
+}
+
+#[test]
+fn the_readme_is_an_index_of_all_pages() {
+    let documents = documents(&texts());
+    let targets = documents["README.md"].targets.iter().map(|target| target.split('#').next().unwrap_or_default());
+    let linked: BTreeSet<&str> = targets.collect();
+    let is_page = |name: &&str| name.starts_with("docs/") || !name.contains('/') && *name != "README.md";
+    let missing: Vec<&str> =
+        documents.keys().map(String::as_str).filter(is_page).filter(|name| !linked.contains(name)).collect();
+    assert!(missing.is_empty(), "README.md links no {missing:?}");
 }
 
 #[test]

@@ -1,16 +1,20 @@
 //! The recording of the README (docs/images/demo.svg) shows what the demo tells and gitward prints today. `RECORD=docs/images/demo.svg
 //! make demo` makes a new one.
 
+use std::time::Duration;
+
 use gitward_test_cluster::{ControlPlane, Output, eventually};
 
 use crate::blocks::shows;
 use crate::read;
-use crate::stage::{PATIENCE, Stage};
+use crate::stage::Stage;
 
 #[path = "../../examples/demo/tries.rs"]
 mod tries;
 
 const FILE: &str = "docs/images/demo.svg";
+/// Until what was just done shows. The guard follows its policy, and records follow refusals, a moment later.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The lines that the recording shows.
 fn lines() -> Vec<String> {
