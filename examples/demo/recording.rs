@@ -139,10 +139,12 @@ fn animate(scenes: &[Vec<Line>]) -> (String, String) {
         let rows = wrap(text).into_iter().zip(begin..);
         let spans: String = rows.map(|(text, row)| span(&text, TOP + row * ROW)).collect();
         let _ = writeln!(texts, "<text class=\"{kind}{first}\" id=\"l{number}\" xml:space=\"preserve\">{spans}</text>");
-        let (from, until) = ((from * 100.0 / now).max(0.01), until * 100.0 / now);
+        let (from, until) = (from * 100.0 / now, until * 100.0 / now);
+        // The very first line is there from the first frame on.
+        let hidden = if number == 0 { "" } else { "0%{opacity:0}" };
         let _ = writeln!(
             frames,
-            "@keyframes l{number}{{0%{{opacity:0}}{from:.2}%{{opacity:1}}{until:.2}%{{opacity:0}}to{{opacity:0}}}}\
+            "@keyframes l{number}{{{hidden}{from:.2}%{{opacity:1}}{until:.2}%{{opacity:0}}to{{opacity:0}}}}\
              #l{number}{{animation:l{number} {now:.1}s step-end infinite}}",
         );
     }
