@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod narrator;
+mod recording;
 mod story;
+mod tries;
 
 use std::process::ExitCode;
 
@@ -36,6 +38,10 @@ fn tell() {
         narrator.wait("helm install gitward, guard and reconciler started", || Gitward::install(&cluster, &binary));
     let git = GitServer::start();
     story::tell(&narrator, &cluster, &mut gitward, &git);
+    // `RECORD=docs/images/demo.svg make demo` draws the recording that the README shows.
+    if let Some(file) = std::env::var_os("RECORD") {
+        std::fs::write(&file, recording::draw(&narrator.steps())).expect("the recording can be written");
+    }
     if std::env::var_os("KEEP").is_some_and(|keep| keep == "1") {
         println!("\nIt stays until you press Enter, or end the demo. In another terminal:");
         println!("  export KUBECONFIG={}   # the cluster's admin", cluster.kubeconfig("admin").display());

@@ -1,18 +1,30 @@
 //! How the demo speaks.
 
+use std::cell::{Ref, RefCell};
 use std::time::{Duration, Instant};
 
 use gitward_test_cluster::Output;
 use indicatif::ProgressBar;
 
-/// Prints headings, commands, outputs and times.
+/// One thing that the demo printed.
+pub(crate) enum Step {
+    /// The title of a part.
+    Part(String),
+    /// A sentence.
+    Said(String),
+    /// A command with its time, and what it printed.
+    Shown(String, Vec<String>),
+}
+
+/// Prints headings, commands, outputs and times, and remembers them.
 pub(crate) struct Narrator {
     begun: Instant,
+    steps: RefCell<Vec<Step>>,
 }
 
 impl Narrator {
     pub(crate) fn new() -> Narrator {
-        Narrator { begun: Instant::now() }
+        Narrator { begun: Instant::now(), steps: RefCell::default() }
     }
 
     /// Does something long, with progress where somebody watches.
@@ -28,19 +40,27 @@ impl Narrator {
     /// Begins a part of the story.
     pub(crate) fn part(&self, title: &str) {
         println!("\n── {title} ──");
+        self.steps.borrow_mut().push(Step::Part(title.to_owned()));
     }
 
     /// Says something.
     pub(crate) fn say(&self, text: &str) {
         println!("{text}");
+        self.steps.borrow_mut().push(Step::Said(text.trim().to_owned()));
     }
 
     /// Shows a command with what it printed.
     pub(crate) fn show(&self, who: &str, output: &Output, took: Duration) {
-        println!("\n{who}$ {}   ({})", output.command, time(took));
-        for line in output.stdout.lines().chain(output.stderr.lines()) {
-            println!("    {line}");
-        }
+        let command = format!("{who}$ {}   ({})", output.command, time(took));
+        println!("\n{command}");
+        let lines = output.stdout.lines().chain(output.stderr.lines()).map(|line| format!("    {line}"));
+        let lines: Vec<String> = lines.inspect(|line| println!("{line}")).collect();
+        self.steps.borrow_mut().push(Step::Shown(command, lines));
+    }
+
+    /// What was printed so far.
+    pub(crate) fn steps(&self) -> Ref<'_, Vec<Step>> {
+        self.steps.borrow()
     }
 }
 

@@ -6,6 +6,7 @@ use gitward_test_cluster::{ControlPlane, GitServer, Gitward, Output, Repo, event
 use serde_json::{Value, json};
 
 use crate::narrator::{Narrator, median_and_worst, time};
+use crate::tries::TRIES;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often times are measured.
@@ -67,19 +68,7 @@ impl Story<'_> {
 
     fn people_are_refused(&self) {
         self.narrator.part("dev, who has the role admin in the namespace, is refused and told where to change it");
-        let forged = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: mine\n  namespace: shop\n  labels:\n    \
-                      gitward.dev/sync-name: shop\n    gitward.dev/sync-namespace: gitward-system\n";
-        let patch = r#"{"spec":{"template":{"spec":{"containers":[{"name":"web","env":[{"name":"LOG_LEVEL","value":"debug"}]}]}}}}"#;
-        let tries: [(&[&str], Option<&str>); 7] = [
-            (&["scale", "deployment/web", "--replicas=5", "-n", "shop"], None),
-            (&["set", "image", "deployment/web", "web=shop/web:evil", "-n", "shop"], None),
-            (&["patch", "deployment/web", "-n", "shop", "-p", patch], None),
-            (&["delete", "deployment/web", "-n", "shop"], None),
-            (&["label", "deployment/web", "team=mine", "-n", "shop"], None),
-            (&["annotate", "deployment/web", "note=mine", "-n", "shop"], None),
-            (&["apply", "-f", "-"], Some(forged)),
-        ];
-        for (args, input) in tries {
+        for (args, input) in TRIES {
             let output = self.run("dev", args, input);
             let pinned = output.refused().contains("Declared in apps/web/deployment.yaml:1 — change it there");
             assert!(
@@ -115,9 +104,8 @@ impl Story<'_> {
         self.narrator.say("admin$ kubectl delete validatingwebhookconfiguration gitward");
         self.narrator.say(&format!("admin$ kubectl {}", edit.join(" ")));
         let tries = self.cluster.around_the_guard(&edit);
-        self.narrator.say(&format!(
-            "the configuration is put back so fast that it took {tries} tries to get an edit in between"
-        ));
+        let times = if tries == 1 { "once".to_owned() } else { format!("{tries} times") };
+        self.narrator.say(&format!("the configuration was removed {times} before an edit got in between"));
         let begun = Instant::now();
         self.wait_replicas(5);
         self.narrator.say(&format!("the edit is undone (seen {} after kubectl was through)", time(begun.elapsed())));
