@@ -6,8 +6,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use gitward_test_cluster::eventually;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -314,30 +314,37 @@ fn a_caller_must_show_its_certificate_where_that_is_asked() {
 
 #[test]
 fn the_certificate_is_swapped_and_the_end_comes_without_an_error_under_load() {
-    let mut guard = Guard::start(&["--drain-for=1"]);
-    let stop = AtomicBool::new(false);
+    let mut guard = Guard::start(&["--drain-for=3"]);
+    let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
     let pid = guard.process.id().to_string();
-    let (count, failed) = std::thread::scope(|scope| {
+    let wait_answered = |more: usize| {
+        let before = answered.load(Ordering::Relaxed);
+        eventually("requests are answered", PATIENCE, || {
+            let now = answered.load(Ordering::Relaxed);
+            if now >= before + more { Ok(()) } else { Err(format!("{now} after {before}")) }
+        });
+    };
+    let failed = std::thread::scope(|scope| {
         let load: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
-                    let (mut count, mut failed) = (0, Vec::new());
+                    let mut failed = Vec::new();
                     while !stop.load(Ordering::Relaxed) {
                         // Whoever signs the certificate at the moment: it changes meanwhile.
                         let (status, answer) = guard.post(&review("dev-scale"), &["--insecure"]);
                         if stop.load(Ordering::Relaxed) {
                             break;
                         }
-                        count += 1;
+                        answered.fetch_add(1, Ordering::Relaxed);
                         if status != 200 {
                             failed.push(answer);
                         }
                     }
-                    (count, failed)
+                    failed
                 })
             })
             .collect();
-        std::thread::sleep(Duration::from_millis(300));
+        wait_answered(8);
         let before = guard.log().matches("loaded the guard's certificate").count();
         certificate(guard.dir.path());
         eventually("the certificate is reloaded", PATIENCE, || {
@@ -347,15 +354,14 @@ fn the_certificate_is_swapped_and_the_end_comes_without_an_error_under_load() {
                 Err(guard.log())
             }
         });
-        let asked = Instant::now();
+        wait_answered(8);
         Command::new("kill").arg(&pid).status().unwrap();
         // It serves on while it drains; new connections come until nobody is sent to it any more.
-        std::thread::sleep(Duration::from_millis(500).saturating_sub(asked.elapsed()));
+        wait_answered(4);
         stop.store(true, Ordering::Relaxed);
-        let ended: Vec<(usize, Vec<String>)> = load.into_iter().map(|thread| thread.join().unwrap()).collect();
-        (ended.iter().map(|e| e.0).sum::<usize>(), ended.into_iter().flat_map(|e| e.1).collect::<Vec<_>>())
+        load.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<String>>()
     });
-    assert!(count > 10 && failed.is_empty(), "{} of {count}: {failed:?}", failed.len());
+    assert!(failed.is_empty(), "{failed:?}");
     assert!(guard.process.wait().unwrap().success(), "{}", guard.log());
 }
 

@@ -19,7 +19,7 @@ struct Pair {
 
 impl Pair {
     fn start() -> Pair {
-        let mut world = World::start_with(&["reconciler.replicas=2", "reconciler.leaseSeconds=6"]);
+        let mut world = World::start_with(&["reconciler.replicas=2", "reconciler.leaseSeconds=12"]);
         let pid_file = world.gitward.reconciler().unwrap().pid_file().to_owned();
         let proxy = || Proxy::start(world.cluster, &world.gitward.reconciler_token(), &pid_file);
         let (first, second) = (proxy(), proxy());
@@ -92,7 +92,7 @@ fn who_was_paused_writes_nothing_when_it_wakes(pair: &mut Pair, second: &Standby
     let first = pair.world.gitward.reconciler().unwrap();
     first.signal("STOP");
     wait_leads(second);
-    eprintln!("the leader was paused: another leads after {:?}, with a Lease of 6 s", begun.elapsed());
+    eprintln!("the leader was paused: another leads after {:?}, with a Lease of 12 s", begun.elapsed());
     assert_eq!(pair.holder(), "second");
     pair.drift("blue");
     pair.wait_healed();
@@ -113,7 +113,7 @@ fn who_ends_gives_the_lease_back(pair: &Pair, second: &mut Standby, third: &Stan
     let begun = Instant::now();
     second.process().signal("TERM");
     wait_leads(third);
-    eprintln!("the leader was stopped: another leads after {:?}, with a Lease of 6 s", begun.elapsed());
+    eprintln!("the leader was stopped: another leads after {:?}, with a Lease of 12 s", begun.elapsed());
     eventually("it has ended", PATIENCE, || if second.process().runs() { Err("it runs".to_owned()) } else { Ok(()) });
     assert!(second.process().log().contains("gave the Lease back"), "{}", second.process().log());
     assert_eq!(pair.holder(), "third");
@@ -126,7 +126,7 @@ fn who_cannot_renew_ends(pair: &Pair, mut third: Standby, fourth: &Standby) {
     let begun = Instant::now();
     pair.second.set(|_| Fault::Hang);
     wait_leads(fourth);
-    eprintln!("the leader was cut off: another leads after {:?}, with a Lease of 6 s", begun.elapsed());
+    eprintln!("the leader was cut off: another leads after {:?}, with a Lease of 12 s", begun.elapsed());
     eventually("it ends", PATIENCE, || if third.process().runs() { Err("it runs".to_owned()) } else { Ok(()) });
     let log = third.process().log();
     assert!(log.contains("could not be renewed in time"), "{log}");

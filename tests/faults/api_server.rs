@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use gitward_test_cluster::{Fault, Seen};
+use gitward_test_cluster::{Fault, Seen, eventually};
 use serde_json::{Value, json};
 
-use crate::lane::{Lane, move_branch, with_lane};
+use crate::lane::{Lane, PATIENCE, move_branch, with_lane};
 use crate::story::{Declared, Story, check_declared, commit, config_map, namespace};
 
 /// A GitSync of a few ConfigMaps, which has applied its first commit.
@@ -153,7 +153,8 @@ fn drift_while_everything_was_down_is_healed() {
         lane.proxy.set(|_| Fault::Cut);
         lane.proxy.cut();
         lane.cluster.restart();
-        lane.until("the API server answers again", |lane| lane.try_edit(small.path(), &red()));
+        // The reconciler may have ended meanwhile, and could not lead while nothing passes.
+        eventually("the API server answers again", PATIENCE, || lane.try_edit(small.path(), &red()));
         lane.remove(&small.declared[1].0);
         lane.proxy.pass();
         small.wait_healed(lane);

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::process::Janitor;
 use crate::reader::Reader;
+use crate::turn::Turn;
 use crate::users::{FORGER, NODE, USERS, https, kubeconfig, write_config, write_kubeconfig, write_pki};
 use crate::{Api, Output, Process, Tools, Watch, eventually, keeps};
 
@@ -67,6 +68,7 @@ impl ControlPlane {
         let ports = Ports { etcd, peer, api_server, controller_manager };
         USERS.iter().for_each(|(user, _)| write_kubeconfig(&dir, api_server, user));
         write_config(&dir, &https(api_server), ControlPlane::FORGER, FORGER);
+        let _turn = Turn::wait();
         let parts = Mutex::new(Some(Parts::start(&tools, &dir, ports, flags)));
         let cluster = ControlPlane { parts, ports, tools, port: api_server, flags, dir, janitor, reader: OnceLock::new() };
         cluster.wait();

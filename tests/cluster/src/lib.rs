@@ -23,6 +23,7 @@ mod replica;
 mod sample;
 mod standby;
 mod tools;
+mod turn;
 mod users;
 mod watch;
 
@@ -58,10 +59,12 @@ pub fn eventually<T>(what: &str, patience: Duration, mut probe: impl FnMut() -> 
     let begun = Instant::now();
     let mut pause = Duration::from_millis(20);
     loop {
+        let asked = Instant::now();
         match probe() {
             Ok(value) => return value,
             Err(last) if begun.elapsed() > patience => panic!("{what}: not within {patience:?}; last: {last}"),
-            Err(_) => std::thread::sleep(pause),
+            // Whoever waits leaves most of the time to what is waited for: a probe may be a whole program.
+            Err(_) => std::thread::sleep(pause.max(asked.elapsed() * 2)),
         }
         pause = (pause * 2).min(Duration::from_millis(200));
     }
