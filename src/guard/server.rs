@@ -126,13 +126,15 @@ pub async fn run(source: GuardSource, config: GuardConfig, stop: impl Future<Out
         }
         GuardSource::Cluster { tls_secret } => {
             let client = crate::kubernetes::connect().await?;
-            let (recorder, refusals) = Recorder::new(&mut registry);
-            let writer = tokio::spawn(Writer::new(client.clone(), config.namespace.clone()).run(refusals));
+            let recorder = Recorder::new(&mut registry);
+            let writer = Writer::new(&recorder, client.clone(), config.namespace.clone());
             let reviewer = in_cluster(&client, built_in, recorder);
             let secrets = Api::namespaced(client, &config.namespace);
-            (reviewer, CertificateSource::Secret(Box::new(secrets), tls_secret), Some(writer))
+            (reviewer, CertificateSource::Secret(Box::new(secrets), tls_secret), writer)
         }
     };
+    let recorder = reviewer.recorder.clone();
+    let writing = writer.map(|writer| tokio::spawn(writer.run()));
     let readiness = Readiness::default();
     let expiry = Expiry::new(&mut registry);
     let observe = telemetry::serve(config.observe_listen, readiness.clone(), registry);
@@ -140,9 +142,9 @@ pub async fn run(source: GuardSource, config: GuardConfig, stop: impl Future<Out
         served = serve(&config, (certificate, expiry), reviewer, metrics, readiness, stop) => served,
         ended = observe => Err(listen_error(config.observe_listen, ended)),
     };
-    // The recorder is gone with the server: the writer ends when its queue is empty.
-    if let Some(writer) = writer
-        && writer.await.is_err()
+    recorder.close();
+    if let Some(writing) = writing
+        && writing.await.is_err()
     {
         warn!("the last BlockedChanges may not be written; the log lines above have them");
     }

@@ -1,72 +1,139 @@
-//! One refusal, in the form in which it is kept. Pure.
+//! One refusal or access, in the form in which it is kept. Pure.
 
-use gitward_core::verdict::{RefusedField, Request, Verdict};
+use gitward_core::text::bounded;
+use gitward_core::verdict::{RefusedField, Request, UserInfo, Verdict};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::merge::merge;
 use crate::api::{BlockedChangeSpec, BlockedField, BlockedObject};
 
 /// How many fields a record lists; the summary says when there were more.
-const MOST_FIELDS: usize = 50;
+const MOST_FIELDS: usize = 20;
 /// How many of them the summary for `kubectl get` names.
 const MOST_IN_SUMMARY: usize = 3;
+/// Longest name of a caller, object, kind or verb in a record, in bytes.
+const LONGEST_NAME: usize = 256;
+/// Longest path, value or origin in a record, in bytes. A key of a ConfigMap may be a megabyte.
+const LONGEST_TEXT: usize = 384;
+/// How much of a hash stands in names and labels: 128 bits.
+const HASH_DIGITS: usize = 32;
 
-/// A refusal to be kept.
+/// A refusal or access to be kept.
 #[derive(Clone, Debug)]
-pub struct Refusal {
-    /// Equal for refusals that are counted in one record: the same caller, object, verb, reason and fields.
+pub struct Entry {
+    /// Equal for what is counted in one record: the same caller, object, verb, reason and fields.
     pub name: String,
-    /// Equal for all refusals of one caller; fits into a label.
-    pub user_hash: String,
+    /// Equal for all entries of one caller; fits into a label.
+    pub caller: String,
     /// What is kept, with a count of one.
     pub spec: BlockedChangeSpec,
 }
 
-impl Refusal {
-    /// The record of a verdict on a request.
-    pub fn new(request: &Request<'_>, verdict: &Verdict, now: Timestamp) -> Refusal {
+impl Entry {
+    /// The entry of a verdict on a request.
+    pub fn new(request: &Request<'_>, verdict: &Verdict, now: Timestamp) -> Entry {
         let subject = &verdict.subject;
         let verb = request.operation.as_str().to_lowercase();
         let verb = if request.sub_resource.is_empty() { verb } else { format!("{verb} {}", request.sub_resource) };
+        let caller = caller(&request.user_info);
+        let object = [&subject.group, &subject.kind, &subject.namespace, &subject.name];
+        let reason = verdict.reason.as_str();
+        let paths: Vec<String> = verdict.fields.iter().map(|field| field.path.to_string()).collect();
+        let identity = [caller.as_str(), &verb, reason].into_iter().chain(object.map(String::as_str));
+        // Of what is not cut: two long keys with the same beginning are two records.
+        let hash = hash(identity.chain(paths.iter().map(String::as_str)));
         let pin = verdict.pin.as_ref();
+        let git_sync = pin.map(|pin| format!("{}/{}", pin.sync_namespace, pin.sync_name)).unwrap_or_default();
         let spec = BlockedChangeSpec {
-            user: request.user_info.username.to_string(),
-            verb,
+            user: name_text(&request.user_info.username),
+            credential: credential(&request.user_info).to_owned(),
+            verb: name_text(&verb),
             object: BlockedObject {
-                group: subject.group.clone(),
-                kind: subject.kind.clone(),
-                namespace: subject.namespace.clone(),
-                name: subject.name.clone(),
+                group: name_text(&subject.group),
+                kind: name_text(&subject.kind),
+                namespace: name_text(&subject.namespace),
+                name: name_text(&subject.name),
             },
-            summary: subject.to_string(),
-            reason: verdict.reason.as_str().to_owned(),
+            summary: text(&subject.to_string()),
+            reason: reason.to_owned(),
             decision: verdict.decision.as_str().to_owned(),
-            fields: verdict.fields.iter().take(MOST_FIELDS).map(field).collect(),
+            fields: verdict
+                .fields
+                .iter()
+                .zip(&paths)
+                .take(MOST_FIELDS)
+                .map(|(field, path)| blocked(field, path))
+                .collect(),
             field_summary: summary(&verdict.fields),
-            git_sync: pin
-                .map(|p| format!("{}/{}", p.sync_namespace, p.sync_name).trim_start_matches('/').to_owned())
-                .unwrap_or_default(),
-            origin: pin.map(|p| p.origin.clone()).unwrap_or_default(),
+            git_sync: text(git_sync.trim_start_matches('/')),
+            origin: pin.map(|pin| text(&pin.origin)).unwrap_or_default(),
             count: 1,
             first_time: Time(now),
             last_time: Time(now),
         };
-        Refusal { name: name(&spec), user_hash: hash([spec.user.as_str()]), spec }
+        Entry { name: name(&spec.object, &hash), caller, spec }
     }
 
-    /// Counts another refusal of the same name into this one.
-    pub fn absorb(&mut self, later: Refusal) {
-        let (count, first_time) = (self.spec.count + later.spec.count, self.spec.first_time.clone());
-        self.spec = BlockedChangeSpec { count, first_time, ..later.spec };
+    /// Counts another entry of the same name into this one.
+    pub fn absorb(&mut self, other: Entry) {
+        self.spec = merge(&self.spec, &other.spec);
+    }
+
+    /// Whether a stored record is about the same change by the same caller. Equal names say it with 128 bits.
+    pub fn is_same_change(&self, stored: &BlockedChangeSpec) -> bool {
+        let identity = |spec: &BlockedChangeSpec| {
+            let paths: Vec<String> = spec.fields.iter().map(|field| field.path.clone()).collect();
+            (
+                spec.user.clone(),
+                spec.credential.clone(),
+                spec.verb.clone(),
+                spec.reason.clone(),
+                spec.object.clone(),
+                paths,
+            )
+        };
+        identity(&self.spec) == identity(stored)
     }
 }
 
-fn field(field: &RefusedField) -> BlockedField {
-    BlockedField { path: field.path.to_string(), before: field.before.clone(), after: field.after.clone() }
+/// The caller as the API server tells it. A name alone may be impersonated, so whoever shows a credential is another caller
+/// than whoever only has the name: nobody crowds out the records of the real one by impersonating it.
+fn caller(user: &UserInfo<'_>) -> String {
+    hash([&*user.username, &*user.uid, credential(user)])
+}
+
+/// How the caller proved who it is, as far as the API server shows it (`authentication.kubernetes.io/credential-id`).
+fn credential(user: &UserInfo<'_>) -> &'static str {
+    let ids = user.extra.as_ref().map(|extra| extra.credential_id.as_slice()).unwrap_or_default();
+    match ids.first() {
+        Some(id) if id.starts_with("JTI=") => "ServiceAccountToken",
+        Some(id) if id.starts_with("X509SHA256=") => "Certificate",
+        _ => "",
+    }
+}
+
+fn name_text(text: &str) -> String {
+    bounded(text, LONGEST_NAME).into_owned()
+}
+
+fn text(text: &str) -> String {
+    bounded(text, LONGEST_TEXT).into_owned()
+}
+
+fn blocked(field: &RefusedField, path: &str) -> BlockedField {
+    let value = |value: &Option<String>| value.as_deref().map(text);
+    BlockedField {
+        path: text(path),
+        before: value(&field.before),
+        after: value(&field.after),
+        first_before: None,
+        first_after: None,
+    }
 }
 
 fn summary(fields: &[RefusedField]) -> String {
-    let mut names: Vec<String> = fields.iter().take(MOST_IN_SUMMARY).map(|f| f.path.dotted()).collect();
+    let mut names: Vec<String> = fields.iter().take(MOST_IN_SUMMARY).map(|f| text(&f.path.dotted())).collect();
     if fields.len() > MOST_IN_SUMMARY {
         names.push(format!("and {} more", fields.len() - MOST_IN_SUMMARY));
     }
@@ -74,11 +141,7 @@ fn summary(fields: &[RefusedField]) -> String {
 }
 
 /// A valid object name in which a reader sees what it is about: `deployment-web-1f0c9a…`.
-fn name(spec: &BlockedChangeSpec) -> String {
-    let object = &spec.object;
-    let identity = [&spec.user, &spec.verb, &object.group, &object.kind, &object.namespace, &object.name, &spec.reason];
-    let fields = spec.fields.iter().map(|f| f.path.as_str());
-    let hash = hash(identity.into_iter().map(String::as_str).chain(fields));
+fn name(object: &BlockedObject, hash: &str) -> String {
     let readable = format!("{}-{}", object.kind, object.name).to_lowercase();
     let readable: String =
         readable.chars().take(200).map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
@@ -91,38 +154,46 @@ fn hash<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
     }
-    hasher.finalize().to_hex()[..12].to_owned()
+    hasher.finalize().to_hex()[..HASH_DIGITS].to_owned()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use gitward_core::fields::Path;
     use gitward_core::verdict::{Decision, Reason, Subject};
 
-    fn refusal(user: &str, object: &str) -> Refusal {
+    use super::*;
+
+    fn entry_with(user: &str, more: &str, object: &str, fields: Vec<RefusedField>) -> Entry {
         let json = format!(
             r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{{"uid":"1","kind":{{}},
-            "resource":{{}},"subResource":"scale","operation":"UPDATE","userInfo":{{"username":"{user}"}}}}}}"#
+            "resource":{{}},"subResource":"scale","operation":"UPDATE","userInfo":{{"username":"{user}"{more}}}}}}}"#
         );
         let verdict = Verdict {
             decision: Decision::Deny,
             reason: Reason::PinnedObjectScaled,
-            fields: Vec::new(),
+            fields,
             subject: Subject { kind: "ClusterRole".into(), name: object.into(), ..Subject::default() },
             pin: None,
             ancestor: None,
             recorded: false,
             detail: None,
         };
-        Refusal::new(&Request::parse(json.as_bytes()).unwrap(), &verdict, Timestamp::UNIX_EPOCH)
+        Entry::new(&Request::parse(json.as_bytes()).unwrap(), &verdict, Timestamp::UNIX_EPOCH)
+    }
+
+    fn entry(user: &str, object: &str) -> Entry {
+        entry_with(user, "", object, Vec::new())
     }
 
     #[test]
     fn one_record_for_the_same_caller_and_object() {
-        let (a, b) = (refusal("dev", "web"), refusal("dev", "web"));
+        let (a, b) = (entry("dev", "web"), entry("dev", "web"));
         assert_eq!(a.name, b.name);
-        assert_ne!(a.name, refusal("ops", "web").name);
-        assert_ne!(a.name, refusal("dev", "api").name);
+        assert!(a.is_same_change(&b.spec));
+        assert_ne!(a.name, entry("ops", "web").name);
+        assert!(!a.is_same_change(&entry("ops", "web").spec), "the caller is compared, whatever the name is");
+        assert_ne!(a.name, entry("dev", "api").name);
         assert_eq!(a.spec.verb, "update scale");
         let mut sum = a;
         sum.absorb(b);
@@ -130,10 +201,41 @@ mod tests {
     }
 
     #[test]
-    fn the_name_is_valid_whatever_the_object_is_called() {
-        let name = refusal("dev", "system:node:ÄÖ/.").name;
+    fn an_impersonated_name_is_another_caller_than_the_real_one() {
+        let real = r#","uid":"7","extra":{"authentication.kubernetes.io/credential-id":["JTI=1"]}"#;
+        let renewed = r#","uid":"7","extra":{"authentication.kubernetes.io/credential-id":["JTI=2"]}"#;
+        let [real, renewed] = [real, renewed].map(|more| entry_with("ci", more, "web", Vec::new()));
+        let impersonated = entry("ci", "web");
+        assert_eq!((real.spec.credential.as_str(), impersonated.spec.credential.as_str()), ("ServiceAccountToken", ""));
+        assert_eq!(real.name, renewed.name, "a renewed token is the same caller");
+        assert_ne!((&real.caller, &real.name), (&impersonated.caller, &impersonated.name));
+    }
+
+    #[test]
+    fn names_are_valid_and_have_128_bits() {
+        let name = entry("dev", "system:node:ÄÖ/.").name;
         assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{name}");
         assert!(name.starts_with("clusterrole-system-node"), "{name}");
-        assert!(refusal("dev", &"x".repeat(253)).name.len() <= 253);
+        assert_eq!(name.rsplit_once('-').unwrap().1.len(), 32);
+        assert!(entry("dev", &"x".repeat(253)).name.len() <= 253);
+        assert!(entry("dev", "web").caller.len() <= 63, "a label's value");
+    }
+
+    #[test]
+    fn a_record_stays_small_whatever_is_sent() {
+        let long = "é".repeat(650_000);
+        let field = |last: &str| RefusedField {
+            path: Path::of_fields(&["data", &format!("{long}{last}")]),
+            before: None,
+            after: Some(long.clone()),
+        };
+        let fields: Vec<RefusedField> = (0..200).map(|n| field(&n.to_string())).collect();
+        let record = entry_with(&long, "", &long, fields);
+        let size = serde_json::to_vec(&record.spec).unwrap().len();
+        assert!(size < 32 << 10, "{size} bytes");
+        assert!(record.spec.user.ends_with("… (1300000 bytes)"), "{}", record.spec.user);
+        assert!(record.spec.field_summary.ends_with("and 197 more"), "{}", record.spec.field_summary);
+        let [a, b] = ["a", "b"].map(|last| entry_with("dev", "", "web", vec![field(last)]));
+        assert_ne!(a.name, b.name, "keys are told apart behind the cut too");
     }
 }

@@ -1,157 +1,146 @@
-//! Writes refusals as BlockedChanges, and keeps their number and age bounded.
+//! Writes what waits in the queue, several callers' entries side by side, until it is closed and empty.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, PostParams};
-use kube::{Client, ResourceExt};
-use thiserror::Error;
-use tokio::sync::mpsc;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
+use kube::Client;
+use tokio::sync::watch;
+use tokio::time::{Instant, Interval, timeout_at};
 use tracing::warn;
 
-use super::Refusal;
-use crate::api::BlockedChange;
-use crate::kubernetes::{describe, is_status};
+use super::entry::Entry;
+use super::metrics::Metrics;
+use super::store::{Store, Stored};
+use super::{Queue, Recorder};
+use crate::kubernetes::describe;
 
-/// Label that tells the records of one caller from those of others.
-const USER: &str = "gitward.dev/user";
-/// How many records one caller may have in a namespace; the oldest goes. Nobody can flood others' records away.
-const PER_CALLER: usize = 100;
-/// How long a record is kept after the last try.
-const AGE: SignedDuration = SignedDuration::from_hours(30 * 24);
-const SWEEP: Duration = Duration::from_secs(3600);
-/// How often a record is tried: two guards may write the same one.
-const TRIES: usize = 5;
+/// How many entries are written at a time, each of another caller.
+const PARALLEL: usize = 8;
+/// How often all records are read, to remove those that are too old or too many. Several guards know of one another's by this.
+const SWEEP: Duration = Duration::from_secs(600);
+/// How long an entry is tried where the API server fails.
+const TRIED: Duration = Duration::from_secs(120);
+/// How long a single try may take.
+const TRY: Duration = Duration::from_secs(10);
+/// Longest pause between two tries.
+const PAUSE: Duration = Duration::from_secs(5);
+/// How long the process writes what waits after the last answer was given. With the drain and what is in flight before it,
+/// shorter than the chart's `terminationGracePeriodSeconds`.
+const FLUSH: Duration = Duration::from_secs(12);
 
-/// Why a BlockedChange could not be written.
-#[derive(Debug, Error)]
-#[error("BlockedChange {namespace}/{name}: {source}")]
-pub struct WriterError {
-    namespace: String,
-    name: String,
-    source: Box<kube::Error>,
-}
-
-/// Writes what the [`super::Recorder`] takes.
+/// Writes what the [`Recorder`] takes.
 pub struct Writer {
-    client: Client,
-    /// Where records of cluster-scoped objects go.
-    own_namespace: String,
+    queue: Arc<Queue>,
+    store: Store,
+    metrics: Metrics,
 }
 
 impl Writer {
-    /// A writer that keeps records of cluster-scoped objects in `own_namespace`.
-    pub fn new(client: Client, own_namespace: String) -> Writer {
-        Writer { client, own_namespace }
+    /// A writer for what this recorder takes; `None` where it keeps nothing. Records of cluster-scoped objects go to
+    /// `own_namespace`.
+    pub fn new(recorder: &Recorder, client: Client, own_namespace: String) -> Option<Writer> {
+        let (queue, metrics) = (recorder.queue.clone()?, recorder.metrics.clone());
+        Some(Writer { queue, store: Store::new(client, own_namespace, metrics.clone()), metrics })
     }
 
-    /// Writes until the queue is closed and empty.
-    pub async fn run(self, mut queue: mpsc::Receiver<Refusal>) {
+    /// Writes until the queue is closed and empty. What cannot be written by [`FLUSH`] after that is in the log.
+    pub async fn run(self) {
         let mut sweep = tokio::time::interval(SWEEP);
-        let mut batch = Vec::new();
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (end, ends) = watch::channel(None);
+        tokio::select! {
+            () = self.keep_swept(&mut sweep) => {}
+            () = self.write_all(&end, &ends) => {}
+        }
+    }
+
+    async fn keep_swept(&self, sweep: &mut Interval) {
         loop {
+            sweep.tick().await;
+            if let Err(error) = self.store.sweep(Timestamp::now()).await {
+                warn!(
+                    error = describe(&error),
+                    "BlockedChanges cannot be listed and cleared of those that are too old"
+                );
+            }
+        }
+    }
+
+    async fn write_all(&self, end: &watch::Sender<Option<Instant>>, ends: &watch::Receiver<Option<Instant>>) {
+        let mut writing = FuturesUnordered::new();
+        loop {
+            let changed = self.queue.changed.notified();
+            while writing.len() < PARALLEL
+                && let Some(entry) = self.next()
+            {
+                writing.push(self.write(entry, ends.clone()));
+            }
+            if self.queue.state().closed {
+                end.send_if_modified(|end| end.is_none() && end.replace(Instant::now() + FLUSH).is_none());
+                if writing.is_empty() {
+                    return;
+                }
+            }
             tokio::select! {
-                received = queue.recv_many(&mut batch, 1024) => {
-                    if received == 0 {
-                        return;
-                    }
-                    self.write_all(batch.drain(..)).await;
-                }
-                _ = sweep.tick() => self.sweep(Timestamp::now()).await,
+                Some(caller) = writing.next(), if !writing.is_empty() => self.queue.state().entries.done(&caller),
+                () = changed => {}
             }
         }
     }
 
-    /// Writes a batch; refusals of one name are counted together first.
-    async fn write_all(&self, batch: impl Iterator<Item = Refusal>) {
-        let mut merged: BTreeMap<(String, String), Refusal> = BTreeMap::new();
-        for refusal in batch {
-            let key = (self.namespace_of(&refusal).to_owned(), refusal.name.clone());
-            match merged.get_mut(&key) {
-                Some(earlier) => earlier.absorb(refusal),
-                None => drop(merged.insert(key, refusal)),
-            }
-        }
-        for ((namespace, name), refusal) in merged {
-            if let Err(source) = self.write(&namespace, refusal).await {
-                let error = WriterError { namespace, name, source: Box::new(source) };
-                warn!(error = describe(&error.source), record = %error, "a refusal is only logged");
-            }
-        }
+    fn next(&self) -> Option<Entry> {
+        let mut state = self.queue.state();
+        let entry = state.entries.pop();
+        self.metrics.waiting(state.entries.len());
+        entry
     }
 
-    fn namespace_of<'a>(&'a self, refusal: &'a Refusal) -> &'a str {
-        match refusal.spec.object.namespace.as_str() {
-            "" => &self.own_namespace,
-            namespace => namespace,
-        }
-    }
-
-    async fn write(&self, namespace: &str, refusal: Refusal) -> Result<(), kube::Error> {
-        let records: Api<BlockedChange> = Api::namespaced(self.client.clone(), namespace);
-        for _ in 0..TRIES {
-            let result = match records.get_opt(&refusal.name).await? {
-                Some(mut stored) => {
-                    let mut sum = Refusal { spec: stored.spec, ..refusal.clone() };
-                    sum.absorb(refusal.clone());
-                    stored.spec = sum.spec;
-                    records.replace(&refusal.name, &PostParams::default(), &stored).await
+    /// Writes an entry, or says why not. Returns its caller.
+    async fn write(&self, entry: Entry, mut ends: watch::Receiver<Option<Instant>>) -> String {
+        let last = Instant::now() + TRIED;
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let until = ends.borrow().map_or(last, |end| end.min(last));
+            let tried = timeout_at(until.min(Instant::now() + TRY), self.store.write(&entry)).await;
+            let failure = match tried {
+                Ok(Ok(Stored::Written)) => {
+                    self.metrics.written(&entry);
+                    return entry.caller;
                 }
-                None => {
-                    self.make_room(&records, &refusal.user_hash).await?;
-                    records.create(&PostParams::default(), &new(&refusal)).await
+                Ok(Ok(Stored::NoRoom)) => {
+                    self.metrics.dropped(&entry, "there are too many records that are worth more");
+                    return entry.caller;
                 }
+                Ok(Err(error)) => Failure { passes: passes(&error), text: describe(&error) },
+                Err(_) => Failure { passes: true, text: "the API server does not answer".to_owned() },
             };
-            match result {
-                Err(error) if is_status(&error, 409) => continue,
-                // The namespace is gone or on its way: the record goes where it cannot be lost.
-                Err(error) if namespace != self.own_namespace && (is_status(&error, 404) || is_status(&error, 403)) => {
-                    return Box::pin(self.write(&self.own_namespace, refusal)).await;
-                }
-                other => return other.map(|_| ()),
+            if !failure.passes || Instant::now() + pause > until {
+                self.metrics.dropped(&entry, &failure.text);
+                return entry.caller;
             }
-        }
-        Ok(())
-    }
-
-    /// Removes the caller's oldest records where a new one would be too many.
-    async fn make_room(&self, records: &Api<BlockedChange>, user_hash: &str) -> Result<(), kube::Error> {
-        let mut own = records.list_metadata(&ListParams::default().labels(&format!("{USER}={user_hash}"))).await?.items;
-        if own.len() < PER_CALLER {
-            return Ok(());
-        }
-        own.sort_by_key(|record| record.creation_timestamp().map(|t| t.0));
-        for record in &own[..=own.len() - PER_CALLER] {
-            ignore_gone(records.delete(&record.name_any(), &DeleteParams::default()).await.map(|_| ()))?;
-        }
-        Ok(())
-    }
-
-    /// Removes records that are too old.
-    async fn sweep(&self, now: Timestamp) {
-        let all: Api<BlockedChange> = Api::all(self.client.clone());
-        let listed = match all.list(&ListParams::default()).await {
-            Ok(listed) => listed,
-            Err(error) => return warn!(error = describe(&error), "old BlockedChanges cannot be listed"),
-        };
-        for old in listed.items.iter().filter(|record| now.duration_since(record.spec.last_time.0) > AGE) {
-            let records: Api<BlockedChange> =
-                Api::namespaced(self.client.clone(), &old.namespace().unwrap_or_default());
-            let deleted = records.delete(&old.name_any(), &DeleteParams::default()).await;
-            if let Err(error) = ignore_gone(deleted.map(|_| ())) {
-                warn!(error = describe(&error), "an old BlockedChange cannot be deleted");
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                // At the end there is less time for it.
+                _ = ends.changed() => {}
             }
+            pause = (pause * 2).min(PAUSE);
         }
     }
 }
 
-fn new(refusal: &Refusal) -> BlockedChange {
-    let labels = [(USER.to_owned(), refusal.user_hash.clone())].into();
-    let metadata = ObjectMeta { name: Some(refusal.name.clone()), labels: Some(labels), ..ObjectMeta::default() };
-    BlockedChange { metadata, spec: refusal.spec.clone() }
+struct Failure {
+    /// Whether it may go by itself.
+    passes: bool,
+    text: String,
 }
 
-fn ignore_gone(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
-    result.or_else(|error| if is_status(&error, 404) { Ok(()) } else { Err(error) })
+/// Whether an error may go by itself: the API server is away, busy, or has not answered in order.
+fn passes(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code == 429 || status.code >= 500,
+        _ => true,
+    }
 }

@@ -26,6 +26,7 @@ mod policy;
 mod preview;
 mod privileges;
 mod protection;
+mod records;
 mod render;
 mod restart;
 mod restore;
