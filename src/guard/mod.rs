@@ -6,9 +6,14 @@
 //! Imports [`crate::api`], [`crate::certs`], [`crate::record`].
 
 mod answer;
+mod bodies;
+mod connections;
+mod judging;
+mod ledger;
 mod limits;
 mod lookup;
 mod metrics;
+mod object_path;
 mod offline;
 mod policy;
 mod review;

@@ -17,6 +17,7 @@ mod issuers;
 mod leader;
 mod lifetime;
 mod load;
+mod lookups;
 mod migration;
 mod oci;
 mod other_owners;
