@@ -7,6 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::merge::merge;
 use crate::api::{BlockedChangeSpec, BlockedField, BlockedObject};
+use crate::kubernetes::MANAGER;
+use crate::protect::Disabled;
 
 /// How many fields a record lists; the summary says when there were more.
 const MOST_FIELDS: usize = 20;
@@ -16,6 +18,8 @@ const MOST_IN_SUMMARY: usize = 3;
 const LONGEST_NAME: usize = 256;
 /// Longest path, value or origin in a record, in bytes. A key of a ConfigMap may be a megabyte.
 const LONGEST_TEXT: usize = 384;
+/// The verb of a record that the guard was disabled.
+pub(super) const DISABLE: &str = "disable";
 /// How much of a hash stands in names and labels: 128 bits.
 const HASH_DIGITS: usize = 32;
 
@@ -28,6 +32,8 @@ pub struct Entry {
     pub caller: String,
     /// What is kept, with a count of one.
     pub spec: BlockedChangeSpec,
+    /// Whether it is one event that several guards see: it is never counted twice.
+    pub once: bool,
 }
 
 impl Entry {
@@ -72,12 +78,51 @@ impl Entry {
             first_time: Time(now),
             last_time: Time(now),
         };
-        Entry { name: name(&spec.object, &hash), caller, spec }
+        Entry { name: name(&spec.object, &hash), caller, spec, once: false }
+    }
+
+    /// The entry of the guard being disabled, as its webhook configuration says.
+    pub fn disabled(disabled: &Disabled, now: Timestamp) -> Entry {
+        let Disabled { reason, by, at } = disabled;
+        let time = Time(at.parse().unwrap_or(now));
+        let field = BlockedField {
+            path: "/metadata/annotations[gitward.dev/disabled]".to_owned(),
+            before: None,
+            after: Some(text(reason)),
+            first_before: None,
+            first_after: None,
+        };
+        let object = BlockedObject {
+            group: "admissionregistration.k8s.io".to_owned(),
+            kind: "ValidatingWebhookConfiguration".to_owned(),
+            namespace: String::new(),
+            name: MANAGER.to_owned(),
+        };
+        let spec = BlockedChangeSpec {
+            user: name_text(by),
+            credential: String::new(),
+            verb: DISABLE.to_owned(),
+            summary: format!("{} {}", object.kind, object.name),
+            reason: "GuardDisabled".to_owned(),
+            decision: "allow".to_owned(),
+            field_summary: text(reason),
+            fields: vec![field],
+            git_sync: String::new(),
+            origin: String::new(),
+            count: 1,
+            first_time: time.clone(),
+            last_time: time,
+            object,
+        };
+        let hash = hash([DISABLE, by, reason, at]);
+        Entry { name: name(&spec.object, &hash), caller: self::hash([DISABLE, by]), spec, once: true }
     }
 
     /// Counts another entry of the same name into this one.
     pub fn absorb(&mut self, other: Entry) {
-        self.spec = merge(&self.spec, &other.spec);
+        if !self.once {
+            self.spec = merge(&self.spec, &other.spec);
+        }
     }
 
     /// Whether a stored record is about the same change by the same caller. Equal names say it with 128 bits.
@@ -209,6 +254,18 @@ mod tests {
         assert_eq!((real.spec.credential.as_str(), impersonated.spec.credential.as_str()), ("ServiceAccountToken", ""));
         assert_eq!(real.name, renewed.name, "a renewed token is the same caller");
         assert_ne!((&real.caller, &real.name), (&impersonated.caller, &impersonated.name));
+    }
+
+    #[test]
+    fn disabling_the_guard_is_one_record_however_many_guards_see_it() {
+        let disabled = |at: &str| Disabled { reason: "incident 4711".into(), by: "admin".into(), at: at.into() };
+        let entry = |at: &str| Entry::disabled(&disabled(at), Timestamp::UNIX_EPOCH);
+        let mut seen = entry("2026-03-01T10:00:00Z");
+        seen.absorb(entry("2026-03-01T10:00:00Z"));
+        assert_eq!((seen.spec.count, seen.spec.user.as_str()), (1, "admin"));
+        assert_eq!(seen.spec.first_time.0.to_string(), "2026-03-01T10:00:00Z");
+        assert_ne!(seen.name, entry("2026-03-01T11:00:00Z").name, "each time is a record of its own");
+        assert_eq!(entry("").spec.first_time.0, Timestamp::UNIX_EPOCH);
     }
 
     #[test]

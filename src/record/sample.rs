@@ -26,5 +26,5 @@ pub(super) fn entry(caller: &str, name: &str, decision: &str) -> Entry {
         first_time: at.clone(),
         last_time: at,
     };
-    Entry { name: name.into(), caller: caller.into(), spec }
+    Entry { name: name.into(), caller: caller.into(), spec, once: false }
 }

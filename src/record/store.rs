@@ -98,6 +98,9 @@ impl Store {
                 if !entry.is_same_change(&stored.spec) {
                     return Ok(None);
                 }
+                if entry.once {
+                    return Ok(Some(Stored::Written));
+                }
                 let mut sum = Entry { spec: stored.spec, ..entry.clone() };
                 sum.absorb(entry.clone());
                 stored.spec = sum.spec;

@@ -1,5 +1,6 @@
 //! How much a record is worth when there is no room for all of them. Pure.
 
+use super::entry::DISABLE;
 use crate::api::BlockedChangeSpec;
 
 /// What let somebody into a Pod.
@@ -11,7 +12,9 @@ const GRANTS: [&str; 4] = ["GitwardProtected", "ForgedPin", "OwnershipChanged", 
 /// change of a field that was refused once is worth nothing, so that everything else outlives it.
 pub(super) fn worth(spec: &BlockedChangeSpec) -> u32 {
     let sub_resource = spec.verb.split_once(' ').map(|(_, sub_resource)| sub_resource).unwrap_or_default();
-    let kind = if ACCESSES.contains(&sub_resource) {
+    let kind = if spec.verb == DISABLE {
+        16
+    } else if ACCESSES.contains(&sub_resource) {
         8
     } else if GRANTS.contains(&&*spec.reason)
         || spec.object.group == "rbac.authorization.k8s.io"

@@ -1,12 +1,16 @@
 //! Writes what waits in the queue, several callers' entries side by side, until it is closed and empty.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::Client;
+use kube::api::Api;
+use kube::runtime::{WatchStreamExt, watcher};
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, timeout_at};
 use tracing::warn;
@@ -15,7 +19,8 @@ use super::entry::Entry;
 use super::metrics::Metrics;
 use super::store::{Store, Stored};
 use super::{Queue, Recorder};
-use crate::kubernetes::describe;
+use crate::kubernetes::{MANAGER, describe};
+use crate::protect::Disabled;
 
 /// How many entries are written at a time, each of another caller.
 const PARALLEL: usize = 8;
@@ -33,6 +38,8 @@ const FLUSH: Duration = Duration::from_secs(12);
 
 /// Writes what the [`Recorder`] takes.
 pub struct Writer {
+    client: Client,
+    recorder: Recorder,
     queue: Arc<Queue>,
     store: Store,
     metrics: Metrics,
@@ -43,7 +50,8 @@ impl Writer {
     /// `own_namespace`.
     pub fn new(recorder: &Recorder, client: Client, own_namespace: String) -> Option<Writer> {
         let (queue, metrics) = (recorder.queue.clone()?, recorder.metrics.clone());
-        Some(Writer { queue, store: Store::new(client, own_namespace, metrics.clone()), metrics })
+        let store = Store::new(client.clone(), own_namespace, metrics.clone());
+        Some(Writer { client, recorder: recorder.clone(), queue, store, metrics })
     }
 
     /// Writes until the queue is closed and empty. What cannot be written by [`FLUSH`] after that is in the log.
@@ -53,7 +61,28 @@ impl Writer {
         let (end, ends) = watch::channel(None);
         tokio::select! {
             () = self.keep_swept(&mut sweep) => {}
+            () = self.follow_disabled() => {}
             () = self.write_all(&end, &ends) => {}
+        }
+    }
+
+    /// Records that the guard is disabled. Its webhook configuration is no object that the API server asks webhooks about, so it is
+    /// watched.
+    async fn follow_disabled(&self) {
+        let only = watcher::Config::default().fields(&format!("metadata.name={MANAGER}"));
+        let webhooks: Api<ValidatingWebhookConfiguration> = Api::all(self.client.clone());
+        let mut configurations = pin!(watcher(webhooks, only).default_backoff().applied_objects());
+        while let Some(next) = configurations.next().await {
+            match next.as_ref().map(Disabled::of) {
+                Ok(None) => {}
+                Ok(Some(disabled)) => {
+                    warn!(by = disabled.by, reason = disabled.reason, "the guard is disabled: nothing is refused");
+                    self.recorder.enqueue(Entry::disabled(&disabled, Timestamp::now()));
+                }
+                Err(error) => {
+                    warn!(%error, "the webhook configuration cannot be watched: disabling the guard is not recorded")
+                }
+            }
         }
     }
 
