@@ -15,8 +15,8 @@ use super::bodies::Body;
 use super::judging::{Judges, JudgingError};
 use super::lookup::Lookup;
 use super::metrics::Metrics;
+use super::record::Recorder;
 use super::state::State;
-use crate::record::Recorder;
 
 /// Where a review has to begin with who asks and what for, to be decided by that alone.
 const HEAD: usize = 16 << 10;

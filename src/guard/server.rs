@@ -32,10 +32,10 @@ use super::limits::{FIRST, HEADERS, IDLE, Refusal, STREAMS, WINDOW};
 use super::lookup::Lookup;
 use super::metrics::Metrics;
 use super::offline::{FileError, read_objects, read_policy};
+use super::record::{Recorder, Writer};
 use super::review::{Answered, Reviewer};
 use super::state::State;
 use crate::certs::{self, CertificateSource, Expiry, ReloadError};
-use crate::record::{Recorder, Writer};
 use crate::telemetry::{self, Readiness};
 
 /// How long requests in flight may take after the process has stopped to accept. Longer than any takes.

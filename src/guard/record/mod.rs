@@ -2,7 +2,7 @@
 //! another: a log line and a metric here at once, the answer's audit annotations by the guard, and a BlockedChange by the
 //! [`Writer`] behind a bounded [queue](queue), so that no admission ever waits for a record.
 //!
-//! Imports [`crate::api`] and the verdict.
+//! Imports [`crate::api`], [`crate::protect::Disabled`] and the verdict.
 
 mod entry;
 mod merge;
