@@ -20,6 +20,7 @@ mod record;
 mod review;
 mod server;
 mod state;
+mod unsent;
 
 pub use offline::{FileError, read_objects, read_policy};
 pub use policy::{InvalidPolicy, policy};

@@ -35,6 +35,7 @@ use super::offline::{FileError, read_objects, read_policy};
 use super::record::{Recorder, Writer};
 use super::review::{Answered, Reviewer};
 use super::state::State;
+use super::unsent::{UNSENT, Unsent};
 use crate::certs::{self, CertificateSource, Expiry, ReloadError};
 use crate::telemetry::{self, Readiness};
 
@@ -273,13 +274,15 @@ async fn first(mut receiver: watch::Receiver<Option<RustlsConfig>>) -> Option<Ru
 struct Guard {
     reviewer: Arc<Reviewer>,
     bodies: Bodies,
+    unsent: Arc<Unsent>,
     metrics: Metrics,
     answer_within: Duration,
 }
 
 fn router(config: &GuardConfig, reviewer: Reviewer, metrics: Metrics, readiness: Readiness) -> Router {
     let bodies = Bodies::new(config.bodies_mib, config.connections);
-    let guard = Guard { reviewer: Arc::new(reviewer), bodies, metrics, answer_within: config.answer_within };
+    let (reviewer, unsent) = (Arc::new(reviewer), Unsent::new(UNSENT));
+    let guard = Guard { reviewer, bodies, unsent, metrics, answer_within: config.answer_within };
     let routes = Router::new().route("/review", post(review)).with_state(Arc::new(guard));
     routes.layer(from_fn_with_state(readiness, part_while_draining))
 }
@@ -305,7 +308,11 @@ async fn review(Shared(guard): Shared<Arc<Guard>>, request: Request) -> Response
     match answered {
         Ok((answer, decision)) => {
             begun.decided(decision);
-            ([(header::CONTENT_TYPE, "application/json")], answer).into_response()
+            let headers = [
+                (header::CONTENT_TYPE, "application/json".to_owned()),
+                (header::CONTENT_LENGTH, answer.len().to_string()),
+            ];
+            (headers, guard.unsent.body(answer)).into_response()
         }
         Err((status, text)) => {
             let text = bounded(&text, LONGEST_ERROR).into_owned();
