@@ -24,10 +24,15 @@ fn counter(metrics: &str, name: &str) -> u64 {
     line.unwrap_or_else(|| panic!("no {name} in {metrics}"))
 }
 
-/// Changes that are refused, each of another label.
+/// A change of a label, which is refused: another record for each label.
 fn refused(api: &Api, namespace: &str, label: &str) {
+    refused_as(api, &[], namespace, label);
+}
+
+/// The same with headers of impersonation.
+fn refused_as(api: &Api, headers: &[(&str, &str)], namespace: &str, label: &str) {
     let path = format!("/api/v1/namespaces/{namespace}/configmaps/settings");
-    let refused = api.send("PATCH", &path, &[], &json!({"metadata": {"labels": {label: "x"}}})).unwrap_err();
+    let refused = api.send("PATCH", &path, headers, &json!({"metadata": {"labels": {label: "x"}}})).unwrap_err();
     assert!(refused.message.contains("is pinned to git"), "{refused:?}");
 }
 
@@ -137,4 +142,38 @@ fn a_flood_of_one_caller_holds_up_and_removes_no_record_of_another() {
         log.contains("record dropped") && log.contains("metadata.labels.label-1999"),
         "what is dropped is in the log"
     );
+}
+
+#[test]
+fn impersonating_a_name_removes_none_of_its_records() {
+    let (world, ns) = (World::shared(), "borrowed-names");
+    world.declare_settings(ns);
+    let kubectl = |args: &[&str]| world.cluster.kubectl("admin", &[args, &["-n", ns]].concat());
+    kubectl(&["create", "serviceaccount", "ci"]).ok();
+    kubectl(&["create", "rolebinding", "ci", "--clusterrole=edit", &format!("--serviceaccount={ns}:ci")]).ok();
+    let minted = kubectl(&["create", "token", "ci"]);
+    let token = minted.ok();
+    let (ci, admin) = (Api::with_token(world.cluster, token.trim()), Api::of(world.cluster));
+    let account = format!("system:serviceaccount:{ns}:ci");
+    refused(&ci, ns, "real");
+    let headers = [("impersonate-user", account.as_str())];
+    (0..250).for_each(|n| refused_as(&admin, &headers, ns, &format!("borrowed-{n}")));
+    for n in 0..30 {
+        let name = format!("invented-{n}");
+        let headers = [("impersonate-user", name.as_str()), ("impersonate-group", "system:masters")];
+        refused_as(&admin, &headers, ns, "invented");
+    }
+    let all = eventually("all that are kept are written", PATIENCE, || {
+        let found = records(&admin, ns).1;
+        let last = found.iter().filter(|record| record["spec"]["fieldSummary"] == "metadata.labels.invented").count();
+        if last == 30 { Ok(found) } else { Err(format!("{last} of {}", found.len())) }
+    });
+    let of = |credential: &str| -> Vec<&Value> {
+        let is_of = |record: &&Value| record["spec"]["user"] == account && record["spec"]["credential"] == credential;
+        all.iter().filter(is_of).collect()
+    };
+    let real = of("ServiceAccountToken");
+    assert_eq!(real.len(), 1, "{real:?}");
+    assert_eq!(real[0]["spec"]["fieldSummary"], "metadata.labels.real");
+    assert!((100..=200).contains(&of("").len()), "{}", of("").len());
 }
