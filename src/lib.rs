@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! git  ─► source ─► render ─► plan ─► apply ─► observe        driven by sync
-//! API server ─► guard ─► verdict ─► record                    driven by guard
+//! API server ─► guard ─► verdict ─► guard::record             driven by guard
 //! ```
 
 #![forbid(unsafe_code)]
@@ -19,7 +19,6 @@ pub mod lead;
 pub mod observe;
 pub mod protect;
 pub mod provide;
-pub mod record;
 pub mod render;
 pub mod source;
 pub mod sync;

@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "guard_server/client.rs"]
+mod client;
+#[path = "guard_server/overload.rs"]
+mod overload;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -178,7 +183,7 @@ fn warn_and_audit_let_through_what_enforce_refuses_and_log_it() {
 
 #[test]
 fn bad_input_gets_a_clear_answer_each() {
-    let guard = Guard::start(&[]);
+    let guard = Guard::start(&["--answer-within=60"]);
     let good = String::from_utf8(review("dev-patch-replicas")).unwrap();
     let changed = |pointer: &str, value: Value| {
         let mut review: Value = serde_json::from_str(&good).unwrap();

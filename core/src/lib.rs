@@ -17,4 +17,5 @@ pub mod plan;
 pub mod rights;
 pub mod stray;
 pub mod surroundings;
+pub mod text;
 pub mod verdict;

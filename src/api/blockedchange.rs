@@ -23,8 +23,12 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct BlockedChangeSpec {
-    /// Who tried, as the API server authenticated it.
+    /// Who tried: the name that the API server gave the caller, or the one that the caller impersonated.
     pub user: String,
+    /// What the API server shows of how the caller proved who it is: `ServiceAccountToken` or `Certificate`. Empty for
+    /// every other way, and for an impersonated name: the API server does not tell a webhook who impersonates.
+    #[serde(default)]
+    pub credential: String,
     /// `create`, `update`, `delete`; with the subresource, where there is one: `update scale`.
     pub verb: String,
     /// What it was tried on.
@@ -70,13 +74,20 @@ pub struct BlockedObject {
 
 /// A field that could not be changed. Values are shortened, and never those of a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct BlockedField {
     /// JSON pointer, with list items by their keys: `/spec/containers[name=web]/image`.
     pub path: String,
-    /// The value that stays.
+    /// The value that stays, at the last try.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
     /// The value that was tried, at the last try.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// The value that stayed at the first try, where it was another; `(none)` where there was no value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_before: Option<String>,
+    /// The value that was tried first, where it was another; `(none)` where the field was to be removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_after: Option<String>,
 }

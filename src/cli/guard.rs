@@ -35,7 +35,11 @@ pub(super) struct Args {
     /// How many connections there may be.
     #[arg(long, default_value_t = 1024)]
     connections: usize,
-    /// MiB that the bodies of all requests in flight may hold together; the largest is 20 MiB.
+    /// How many of them one client address may have; the addresses of an IPv6 network (/64) are one.
+    #[arg(long, default_value_t = 512)]
+    connections_per_address: usize,
+    /// MiB that the bodies of all requests in flight may hold together, with 64 KiB for every connection; the largest body has
+    /// 20 MiB.
     #[arg(long, default_value_t = 128)]
     bodies_mib: usize,
     /// Seconds in which every request is answered; less than the webhook's timeoutSeconds.
@@ -67,6 +71,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         guard_account: args.guard_account,
         client_ca: args.client_ca,
         connections: args.connections,
+        connections_per_address: args.connections_per_address,
         bodies_mib: args.bodies_mib,
         answer_within: args.answer_within,
         drain: args.drain_for,

@@ -1,9 +1,10 @@
 //! The guard's answer, as bytes.
 
+use gitward_core::text::bounded;
 use gitward_core::verdict::{Decision, Verdict};
 use serde::Serialize;
 
-/// How much of the list of fields goes into the audit log.
+/// Longest audit annotation, in bytes.
 const LONGEST_ANNOTATION: usize = 1024;
 
 /// An AdmissionReview with a response (`admission.k8s.io/v1`).
@@ -67,12 +68,15 @@ fn annotations(verdict: &Verdict) -> Annotations {
     let mut fields = String::new();
     for field in &verdict.fields {
         if fields.len() > LONGEST_ANNOTATION {
-            fields.push_str(" …");
             break;
         }
         let space = if fields.is_empty() { "" } else { " " };
         fields.push_str(&format!("{space}{}", field.path));
     }
-    let origin = verdict.pin.as_ref().map(|pin| pin.origin.clone()).unwrap_or_default();
-    Annotations { reason: verdict.reason.as_str(), fields, origin }
+    let origin = verdict.pin.as_ref().map(|pin| pin.origin.as_str()).unwrap_or_default();
+    Annotations {
+        reason: verdict.reason.as_str(),
+        fields: bounded(&fields, LONGEST_ANNOTATION).into_owned(),
+        origin: bounded(origin, LONGEST_ANNOTATION).into_owned(),
+    }
 }

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State as Shared};
@@ -15,27 +15,35 @@ use axum::routing::post;
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use gitward_core::text::bounded;
 use gitward_core::verdict::Policy;
 use kube::Client;
 use kube::api::Api;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout_at;
 use tracing::{info, warn};
 
-use super::limits::{self, Bodies, FIRST, HEADERS, IDLE, Refusal, STREAMS};
+use super::bodies::Bodies;
+use super::connections::Connections;
+use super::judging::Judges;
+use super::limits::{FIRST, HEADERS, IDLE, Refusal, STREAMS, WINDOW};
 use super::lookup::Lookup;
 use super::metrics::Metrics;
 use super::offline::{FileError, read_objects, read_policy};
-use super::review::Reviewer;
+use super::record::{Recorder, Writer};
+use super::review::{Answered, Reviewer};
 use super::state::State;
+use super::unsent::{UNSENT, Unsent};
 use crate::certs::{self, CertificateSource, Expiry, ReloadError};
-use crate::record::{Recorder, Writer};
 use crate::telemetry::{self, Readiness};
 
 /// How long requests in flight may take after the process has stopped to accept. Longer than any takes.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// Longest words about a call that has no verdict, in bytes: they repeat what was sent.
+const LONGEST_ERROR: usize = 1024;
 
 /// How a guard is run.
 #[derive(Clone, Debug)]
@@ -54,6 +62,8 @@ pub struct GuardConfig {
     pub client_ca: Option<PathBuf>,
     /// How many connections there may be. The API server keeps a few, and opens more under load.
     pub connections: usize,
+    /// How many of them one client address may have.
+    pub connections_per_address: usize,
     /// What the bodies of all requests in flight may hold together, in MiB.
     pub bodies_mib: usize,
     /// How long a request may take, from its headers to the answer. Shorter than the webhook's `timeoutSeconds`.
@@ -120,37 +130,54 @@ pub async fn run(source: GuardSource, config: GuardConfig, stop: impl Future<Out
         GuardSource::Files { policy, objects, tls_cert, tls_key } => {
             let policy = read_policy(policy.as_deref(), built_in)?;
             let lookup = Lookup::File(read_objects(objects.as_deref(), &policy.owner)?);
-            let recorder = Recorder::without_cluster(&mut registry);
-            let reviewer = Reviewer { state: State::fixed(policy), lookup, recorder };
+            let (state, recorder) = (State::fixed(policy), Recorder::without_cluster(&mut registry));
+            let reviewer = Reviewer { state, lookup, recorder, judges: Judges::new(), metrics: metrics.clone() };
             (reviewer, CertificateSource::Files(tls_cert, tls_key), None)
         }
         GuardSource::Cluster { tls_secret } => {
             let client = crate::kubernetes::connect().await?;
-            let (recorder, refusals) = Recorder::new(&mut registry);
-            let writer = tokio::spawn(Writer::new(client.clone(), config.namespace.clone()).run(refusals));
-            let reviewer = in_cluster(&client, built_in, recorder);
+            let recorder = Recorder::new(&mut registry);
+            let writer = Writer::new(&recorder, client.clone(), config.namespace.clone());
+            let reviewer = in_cluster(&client, built_in, recorder, &metrics);
             let secrets = Api::namespaced(client, &config.namespace);
-            (reviewer, CertificateSource::Secret(Box::new(secrets), tls_secret), Some(writer))
+            (reviewer, CertificateSource::Secret(Box::new(secrets), tls_secret), writer)
         }
     };
+    let recorder = reviewer.recorder.clone();
+    let writing = writer.map(|writer| tokio::spawn(writer.run()));
     let readiness = Readiness::default();
     let expiry = Expiry::new(&mut registry);
-    let observe = telemetry::serve(config.observe_listen, readiness.clone(), registry);
+    let observe = observe(config.observe_listen, readiness.clone(), registry);
     let served = tokio::select! {
         served = serve(&config, (certificate, expiry), reviewer, metrics, readiness, stop) => served,
         ended = observe => Err(listen_error(config.observe_listen, ended)),
     };
-    // The recorder is gone with the server: the writer ends when its queue is empty.
-    if let Some(writer) = writer
-        && writer.await.is_err()
+    recorder.close();
+    if let Some(writing) = writing
+        && writing.await.is_err()
     {
         warn!("the last BlockedChanges may not be written; the log lines above have them");
     }
     served
 }
 
-fn in_cluster(client: &Client, built_in: Policy, recorder: Recorder) -> Reviewer {
-    Reviewer { state: State::follow(client, built_in), lookup: Lookup::cluster(client.clone()), recorder }
+fn in_cluster(client: &Client, built_in: Policy, recorder: Recorder, metrics: &Metrics) -> Reviewer {
+    let lookup = Lookup::cluster(client.clone(), metrics.clone());
+    let state = State::follow(client, built_in);
+    Reviewer { state, lookup, recorder, judges: Judges::new(), metrics: metrics.clone() }
+}
+
+/// Serves probes and metrics on a thread of its own: they answer while every other thread is busy. A guard that is busy is not
+/// broken, and to restart it would only make its work that of the others.
+async fn observe(listen: SocketAddr, readiness: Readiness, registry: Registry) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (ended, end) = oneshot::channel();
+    std::thread::Builder::new().name("observe".to_owned()).spawn(move || {
+        let served = runtime.block_on(telemetry::serve(listen, readiness, registry));
+        // Nobody waits for it any more where the process ends.
+        let _ = ended.send(served);
+    })?;
+    end.await.unwrap_or_else(|_| Err(std::io::Error::other("its thread ended")))
 }
 
 fn listen_error(address: SocketAddr, ended: std::io::Result<()>) -> GuardError {
@@ -192,15 +219,16 @@ async fn serve(
     let failed = |source| GuardError::Listen { address: config.listen, source };
     let listener = telemetry::bind(config.listen).map_err(failed)?;
     let server = server(listener, tls, handle.clone()).map_err(failed)?;
-    let serving = server.serve(limits::connections(router, config.connections));
+    let connections = Connections::new(router, config.connections, config.connections_per_address);
+    let serving = server.serve(connections);
     let stopping = async {
         if handle.listening().await.is_some() {
             readiness.set(true);
-            info!(listen = %config.listen, "guards");
+            info!(listen = %config.listen, "serving");
         }
         stop.await;
         readiness.set(false);
-        info!("stops");
+        info!("shutting down");
         tokio::time::sleep(config.drain).await;
         handle.graceful_shutdown(Some(GRACE));
         std::future::pending::<()>().await;
@@ -219,6 +247,8 @@ fn server(listener: TcpListener, tls: RustlsConfig, handle: Handle<SocketAddr>) 
     let http = server.http_builder();
     http.http1().header_read_timeout(IDLE).max_buf_size(HEADERS);
     http.http2()
+        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(WINDOW)
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(HEADERS as u32)
         .keep_alive_interval(IDLE)
@@ -242,15 +272,17 @@ async fn first(mut receiver: watch::Receiver<Option<RustlsConfig>>) -> Option<Ru
 
 /// What every request needs.
 struct Guard {
-    reviewer: Reviewer,
+    reviewer: Arc<Reviewer>,
     bodies: Bodies,
+    unsent: Arc<Unsent>,
     metrics: Metrics,
     answer_within: Duration,
 }
 
 fn router(config: &GuardConfig, reviewer: Reviewer, metrics: Metrics, readiness: Readiness) -> Router {
-    let guard =
-        Guard { reviewer, bodies: Bodies::new(config.bodies_mib), metrics, answer_within: config.answer_within };
+    let bodies = Bodies::new(config.bodies_mib, config.connections);
+    let (reviewer, unsent) = (Arc::new(reviewer), Unsent::new(UNSENT));
+    let guard = Guard { reviewer, bodies, unsent, metrics, answer_within: config.answer_within };
     let routes = Router::new().route("/review", post(review)).with_state(Arc::new(guard));
     routes.layer(from_fn_with_state(readiness, part_while_draining))
 }
@@ -268,28 +300,34 @@ async fn part_while_draining(Shared(readiness): Shared<Readiness>, request: Requ
 
 async fn review(Shared(guard): Shared<Arc<Guard>>, request: Request) -> Response {
     let begun = guard.metrics.begin();
-    let answered = timeout(guard.answer_within, guard.answer(request)).await.unwrap_or_else(|_| {
+    let deadline = Instant::now() + guard.answer_within;
+    let answered = timeout_at(deadline.into(), guard.answer(request, deadline)).await.unwrap_or_else(|_| {
         let seconds = guard.answer_within.as_secs_f32();
         Err((StatusCode::SERVICE_UNAVAILABLE, format!("no answer within {seconds} s: the guard has too much to do\n")))
     });
     match answered {
         Ok((answer, decision)) => {
             begun.decided(decision);
-            ([(header::CONTENT_TYPE, "application/json")], answer).into_response()
+            let headers = [
+                (header::CONTENT_TYPE, "application/json".to_owned()),
+                (header::CONTENT_LENGTH, answer.len().to_string()),
+            ];
+            (headers, guard.unsent.body(answer)).into_response()
         }
         Err((status, text)) => {
+            let text = bounded(&text, LONGEST_ERROR).into_owned();
             begun.unanswered(status);
-            warn!(%status, text, "a call without a verdict");
+            warn!(%status, text, "admission review failed");
             (status, text).into_response()
         }
     }
 }
 
 impl Guard {
-    async fn answer(&self, request: Request) -> Result<(Vec<u8>, gitward_core::verdict::Decision), Refusal> {
-        let (body, _held) = self.bodies.read(request).await?;
+    async fn answer(&self, request: Request, deadline: Instant) -> Result<Answered, Refusal> {
+        let body = self.bodies.read(request).await?;
         self.metrics.bytes(self.bodies.held());
-        let answer = self.reviewer.answer(&body).await;
-        answer.map_err(|error| (StatusCode::BAD_REQUEST, format!("{error}\n")))
+        let answered = self.reviewer.answer(body, deadline).await;
+        answered.map_err(|error| (error.status(), format!("{error}\n")))
     }
 }

@@ -24,6 +24,8 @@ pub struct Disabled {
     pub reason: String,
     /// Who did it, as the API server knows them; empty where it does not say.
     pub by: String,
+    /// When, as text of RFC 3339; empty where the configuration does not say.
+    pub at: String,
 }
 
 /// Why the guard could not be disabled or enabled.
@@ -53,7 +55,8 @@ impl Disabled {
     /// What a configuration says.
     pub fn of(webhook: &ValidatingWebhookConfiguration) -> Option<Disabled> {
         let text = |key| webhook.annotations().get(key).cloned();
-        Some(Disabled { reason: text(REASON)?, by: text(BY).unwrap_or_default() })
+        let [by, at] = [BY, AT].map(|key| text(key).unwrap_or_default());
+        Some(Disabled { reason: text(REASON)?, by, at })
     }
 }
 

@@ -86,6 +86,13 @@ fn disabled_with_everything_dead(world: &mut World, ns: &str) {
 
 fn enabled_again(world: &mut World, ns: &str, all: usize) {
     world.gitward.start_guard();
+    let record = eventually("the guard records that it was disabled while it was dead", PATIENCE, || {
+        let list = world.cluster.get(&["blockedchanges", "-n", "gitward-system"]).unwrap_or_default();
+        let found = list["items"].as_array().into_iter().flatten().find(|record| record["spec"]["verb"] == "disable");
+        found.map(|record| record["spec"].clone()).ok_or_else(|| list.to_string())
+    });
+    let said = ["user", "fieldSummary", "reason", "decision", "count"].map(|field| record[field].clone());
+    assert_eq!(json!(said), json!(["admin", "the guard is broken", "GuardDisabled", "allow", 1]));
     gitward(world, "admin", &["enable"]).ok();
     assert_eq!(webhooks(world), all);
     assert_eq!(world.field(CONFIGURATION, "", "/metadata/annotations")["gitward.dev/disabled"], Value::Null);

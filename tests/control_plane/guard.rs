@@ -112,6 +112,12 @@ fn every_refusal_is_recorded_and_counted_but_not_a_dry_run() {
     assert_eq!(spec["gitSync"], format!("gitward-system/{ns}"));
     assert!(spec["firstTime"].as_str() <= spec["lastTime"].as_str());
     assert_eq!(records(world, ns).len(), 1, "the dry run left no record of its own");
+    world.cluster.kubectl("dev", &["scale", "deployment/web", "--replicas=7", "-n", ns]).refused();
+    let fields = eventually("another value is counted in the same record", PATIENCE, || {
+        let found = records(world, ns);
+        found.iter().find(|r| r["spec"]["count"] == 4).map(|r| r["spec"]["fields"].clone()).ok_or(format!("{found:?}"))
+    });
+    assert_eq!(fields[0], json!({"path": "/spec/replicas", "before": "3", "after": "7", "firstAfter": "5"}));
     world.cluster.kubectl("dev", &["delete", "blockedchanges", "--all", "-n", ns]).refused();
 }
 

@@ -38,7 +38,7 @@ impl Two {
         // It says by itself that it is no longer ready; connections to it stay.
         let log = self.guards.remove(0).terminate();
         self.balance();
-        assert!(log.contains("\"message\":\"stops\""), "it ended in order: {log}");
+        assert!(log.contains("\"message\":\"shutting down\""), "it ended in order: {log}");
     }
 }
 

@@ -61,7 +61,13 @@ impl World {
 
     /// Gives `dev` the role `admin` in a namespace.
     pub(crate) fn make_admin(&self, namespace: &str) {
-        let binding = ["create", "rolebinding", "dev", "--clusterrole=admin", "--user=dev", "-n", namespace];
+        self.make_admin_of("dev", namespace);
+    }
+
+    /// Gives a user the role `admin` in a namespace.
+    pub(crate) fn make_admin_of(&self, user: &str, namespace: &str) {
+        let of = format!("--user={user}");
+        let binding = ["create", "rolebinding", user, "--clusterrole=admin", &of, "-n", namespace];
         self.cluster.kubectl("admin", &binding).ok();
     }
 

@@ -3,6 +3,14 @@
 use std::fmt::Write as _;
 
 use super::{Pin, Reason, RefusedField, Verdict};
+use crate::text::bounded;
+
+/// How many fields a message lists.
+const MOST_FIELDS: usize = 30;
+/// Longest path of a field in a message, in bytes. A key of a ConfigMap may be a megabyte.
+const LONGEST_PATH: usize = 256;
+/// Longest message, in bytes: names, origins and the words of the API server are bounded by it.
+const LONGEST: usize = 16 << 10;
 
 /// What is known of the GitSync that declares the object, beyond its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,10 +35,13 @@ pub fn message(verdict: &Verdict, sync: Option<&SyncInfo>) -> Option<String> {
             _ => "You tried to change",
         };
         let _ = write!(out, "\n{what}:");
-        verdict.fields.iter().for_each(|field| push_field(&mut out, field));
+        verdict.fields.iter().take(MOST_FIELDS).for_each(|field| push_field(&mut out, field));
+        if verdict.fields.len() > MOST_FIELDS {
+            let _ = write!(out, "\n  and {} more", verdict.fields.len() - MOST_FIELDS);
+        }
     }
     push_advice(&mut out, verdict, sync);
-    Some(out)
+    Some(bounded(&out, LONGEST).into_owned())
 }
 
 fn headline(verdict: &Verdict, sync: Option<&SyncInfo>) -> String {
@@ -81,6 +92,7 @@ fn declared_by(pin: &Pin) -> String {
 
 fn push_field(out: &mut String, field: &RefusedField) {
     let name = field.path.dotted();
+    let name = bounded(&name, LONGEST_PATH);
     let _ = match (&field.before, &field.after) {
         (Some(before), Some(after)) => write!(out, "\n  {name}: {before} -> {after}"),
         (Some(before), None) => write!(out, "\n  {name}: {before} -> (removed)"),
@@ -209,6 +221,18 @@ mod tests {
     #[test]
     fn an_allowed_request_has_no_message() {
         assert_eq!(message(&Verdict::allow(Reason::NotPinned), None), None);
+    }
+
+    #[test]
+    fn a_message_stays_short_whatever_the_keys_are() {
+        let mut verdict = refusal(Reason::PinnedFieldChanged);
+        let key = "k".repeat(1_300_000);
+        let field = RefusedField { path: Path::of_fields(&["data", &key]), before: None, after: Some("x".into()) };
+        verdict.fields = vec![field; 40];
+        let text = message(&verdict, None).unwrap();
+        assert!(text.len() <= LONGEST, "{} bytes", text.len());
+        assert!(text.contains("kkk… (1300005 bytes): (none) -> x") && text.contains("and 10 more"), "{text}");
+        assert!(text.ends_with("Declared in apps/web/deployment.yaml:14 — change it there"), "{text}");
     }
 
     #[test]
