@@ -13,6 +13,8 @@ use serde_json::{Map, Value, json};
 mod plan;
 #[path = "properties/preview.rs"]
 mod preview;
+#[path = "properties/verdict.rs"]
+mod verdict;
 
 /// How many random inputs each property is tried with. `GITWARD_FUZZ=<number>` tries more: `make fuzz`.
 fn rounds() -> u64 {

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::{Case, Subject};
+use super::Subject;
+use super::case::Case;
 use crate::fields::Object;
 use crate::json::Json;
 

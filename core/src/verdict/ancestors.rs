@@ -1,45 +1,61 @@
-//! What belongs to a pinned object: found by owner references, through any number of them, and for a few kinds by name.
+//! The pinned objects that another one belongs to: found by owner references, through any number of them, and for a few
+//! kinds by name.
 
-use super::lookup::{Answer, ObjectName, TypeName, Wanted};
+use super::case::Case;
+use super::lookup::{Answer, ObjectName, Stop, TypeName, Wanted};
 use super::marks::Owned;
-use super::{Case, Pin, Subject};
+use super::{Pin, Subject};
 use crate::fields::{Object, OwnerReference};
 
-/// How many generations are followed: a Pod's ReplicaSet, its Deployment, and whatever made that. Ownership is a tree
-/// in practice; the bound is for objects that name each other.
+/// How many generations are followed: a Pod's ReplicaSet, its Deployment, and whatever made that. More are a refusal.
 const GENERATIONS: usize = 8;
-/// How many owners of one generation are looked up.
+/// How many owners are looked up in one generation. More are a refusal.
 const OWNERS: usize = 16;
 
-/// A pinned object to which another one belongs.
+/// A pinned object that another one belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ancestor {
     pub(super) subject: Subject,
     pub(super) pin: Option<Pin>,
 }
 
 /// The kinds whose objects belong to the workload that owns them.
-pub(super) fn is_descendant_kind(group: &str, kind: &str) -> bool {
+fn is_descendant_kind(group: &str, kind: &str) -> bool {
     matches!((group, kind), ("", "Pod") | ("apps", "ReplicaSet" | "ControllerRevision") | ("batch", "Job"))
 }
 
 impl<'a> Case<'a> {
-    /// The pinned object among the owners of an object, and theirs.
-    pub(super) fn pinned_owner(&self, object: &Object<'a>) -> Answer<Option<Ancestor>> {
+    /// The pinned objects among the owners of an object, and theirs.
+    pub(super) fn owners_of(&self, object: &Object<'a>) -> Answer<Vec<Ancestor>> {
         let namespace = object.meta.namespace.as_ref();
+        let (mut seen, mut pinned) = (Vec::new(), Vec::new());
         let mut owners = object.owners();
         for _ in 0..GENERATIONS {
-            let wanted: Vec<Wanted> =
-                owners.iter().filter(|o| !is_node(o)).take(OWNERS).map(|o| owner(o, namespace)).collect();
+            let mut wanted = Vec::new();
+            for owner in owners.iter().filter(|owner| !is_node(owner)).map(|owner| owner_name(owner, namespace)) {
+                if !seen.contains(&owner) {
+                    seen.push(owner.clone());
+                    wanted.push(Wanted::One(owner));
+                }
+            }
             if wanted.is_empty() {
-                return Ok(None);
+                return Ok(pinned);
             }
-            let found = self.find(wanted)?;
-            if let Some(ancestor) = found.iter().find_map(|object| self.pinned(object)) {
-                return Ok(Some(ancestor));
+            if wanted.len() > OWNERS {
+                return Err(too_many(object, &format!("it has more than {OWNERS} owners")));
             }
-            owners = found.iter().flat_map(Object::owners).collect();
+            owners.clear();
+            for owner in self.find(wanted)? {
+                match self.pinned(&owner) {
+                    Some(ancestor) => pinned.push(ancestor),
+                    None => owners.extend(owner.owners()),
+                }
+            }
         }
-        Ok(None)
+        if owners.iter().all(is_node) {
+            return Ok(pinned);
+        }
+        Err(too_many(object, &format!("its owners have owners through more than {GENERATIONS} generations")))
     }
 
     /// The object itself, where it is pinned.
@@ -49,19 +65,20 @@ impl<'a> Case<'a> {
         owned.pinned().then(|| Ancestor { subject: Subject::of(live), pin: owned.pin() })
     }
 
-    /// The pinned object to which an object of a review belongs: by its owners, as the claim of a pinned
+    /// The pinned objects that an object of a review belongs to: by its owners, as the claim of a pinned
     /// StatefulSet's template, as the endpoints of a pinned Service.
-    pub(super) fn family(&self, object: &Object<'a>, group: &str, kind: &str) -> Answer<Option<Ancestor>> {
-        match (group, kind) {
-            _ if is_descendant_kind(group, kind) => self.pinned_owner(object),
-            ("", "PersistentVolumeClaim") => self.stateful_set_of(object),
+    pub(super) fn ancestors(&self, object: &Object<'a>, group: &str, kind: &str) -> Answer<Vec<Ancestor>> {
+        let by_name = match (group, kind) {
+            _ if is_descendant_kind(group, kind) => return self.owners_of(object),
+            ("", "PersistentVolumeClaim") => self.stateful_set_of(object)?,
             ("discovery.k8s.io", "EndpointSlice") => match object.label("kubernetes.io/service-name") {
-                Some(service) => self.service(&object.meta.namespace, &service),
-                None => Ok(None),
+                Some(service) => self.service(&object.meta.namespace, &service)?,
+                None => None,
             },
-            ("", "Endpoints") => self.service(&object.meta.namespace, &object.meta.name),
-            _ => Ok(None),
-        }
+            ("", "Endpoints") => self.service(&object.meta.namespace, &object.meta.name)?,
+            _ => None,
+        };
+        Ok(by_name.into_iter().collect())
     }
 
     fn service(&self, namespace: &str, name: &str) -> Answer<Option<Ancestor>> {
@@ -82,16 +99,17 @@ impl<'a> Case<'a> {
             return Ok(None);
         }
         let sets = TypeName::resource("apps", "v1", "statefulsets");
+        let mut found = Vec::new();
         for set in self.find(vec![Wanted::Pinned(sets, claim.meta.namespace.to_string())])? {
             let set = set.with_type("apps/v1", "StatefulSet");
             let templates = set.at(&["spec", "volumeClaimTemplates"]).map(|t| t.items()).unwrap_or_default();
             let is_from = |template: &str| stem.strip_prefix(template) == Some(&format!("-{}", set.meta.name));
             let names = templates.iter().filter_map(|t| t.at(&["metadata", "name"])?.as_str());
             if names.into_iter().any(|template| is_from(&template)) {
-                return Ok(self.pinned(&set));
+                found.extend(self.pinned(&set));
             }
         }
-        Ok(None)
+        Ok(found.into_iter().min())
     }
 }
 
@@ -100,10 +118,15 @@ fn is_node(owner: &OwnerReference<'_>) -> bool {
     owner.api_version == "v1" && owner.kind == "Node"
 }
 
-fn owner(owner: &OwnerReference<'_>, namespace: &str) -> Wanted {
-    Wanted::One(ObjectName {
+fn owner_name(owner: &OwnerReference<'_>, namespace: &str) -> ObjectName {
+    ObjectName {
         of: TypeName::kind(&owner.api_version, &owner.kind),
         namespace: namespace.to_owned(),
         name: owner.name.to_string(),
-    })
+    }
+}
+
+fn too_many(object: &Object<'_>, why: &str) -> Stop {
+    let name = Subject { name: format!("the owners of {}", object.meta.name), ..Subject::of(object) };
+    Stop::Failed(name, why.to_owned())
 }

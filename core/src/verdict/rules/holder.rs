@@ -1,14 +1,13 @@
 //! Namespaces and CustomResourceDefinitions that hold pinned objects: whoever deletes one deletes what it holds.
 
-use super::lookup::{Answer, Wanted};
-use super::review::Operation;
-use super::{Case, Reason, Subject, Verdict, Who};
-use crate::fields::Object;
-use crate::fields::{Change, Path, Segment};
+use super::super::case::{Action, Case};
+use super::super::lookup::{Answer, Wanted};
+use super::super::{Reason, Subject, Verdict, Who};
+use crate::fields::{Object, Path, Segment};
 use crate::names;
 
 /// Whether the object holds pinned objects: the reconciler marked it, or a look-up finds some.
-pub(super) fn holds(case: &Case<'_>, object: &Object<'_>, subject: &Subject) -> Answer<bool> {
+fn holds(case: &Case<'_>, object: &Object<'_>, subject: &Subject) -> Answer<bool> {
     let wanted = match (subject.group.as_str(), subject.kind.as_str()) {
         ("", "Namespace") => Wanted::InNamespace(object.meta.name.to_string()),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
@@ -23,21 +22,29 @@ pub(super) fn holds(case: &Case<'_>, object: &Object<'_>, subject: &Subject) -> 
     Ok(!case.find(vec![wanted])?.is_empty())
 }
 
-/// The refusal of a change of a holder: its owners, finalizers, status and gitward's labels stay as they are. A
-/// forged owner or a lost finalizer lets the garbage collector delete it, a forged status stops a CRD's objects being
+/// Refuses the deletion of a holder, and changes of what keeps it: its owners, finalizers, status and gitward's labels.
+/// A forged owner or a lost finalizer lets the garbage collector delete it, a forged status stops a CRD's objects being
 /// served.
-pub(super) fn changed<'a>(
-    case: &Case<'a>,
-    old: &Object<'a>,
-    subject: &Subject,
-    changes: &[Change<'a>],
-) -> Answer<Option<Verdict>> {
-    let held: Vec<_> = changes.iter().filter(|change| is_held(&change.path)).cloned().collect();
-    let may = matches!(case.who, Who::GitOps | Who::System) || case.request.operation != Operation::Update;
-    if may || held.is_empty() || !holds(case, old, subject)? {
+pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
+    // Operators may change what git leaves open of a declared object, its finalizers among them.
+    if case.who == Who::System || (case.who == Who::Operator && case.is_pinned()) {
         return Ok(None);
     }
-    Ok(Some(case.refuse(Reason::HolderChanged, old, None).with_fields(&held)))
+    let (object, held) = match case.action {
+        Action::Delete(old) if !old.is_dying() && !case.is_pinned() => (old, Vec::new()),
+        Action::Update { old, .. } => {
+            let held: Vec<_> = case.changes().iter().filter(|change| is_held(&change.path)).cloned().collect();
+            if held.is_empty() {
+                return Ok(None);
+            }
+            (old, held)
+        }
+        _ => return Ok(None),
+    };
+    if !holds(case, object, &case.subject(object))? {
+        return Ok(None);
+    }
+    Ok(Some(case.refuse(Reason::HolderChanged, object, None).with_fields(&held)))
 }
 
 fn is_held(path: &Path) -> bool {

@@ -1,0 +1,148 @@
+//! UPDATE of a pinned object, through the object itself or a subresource that returns it (`status`, `finalize`).
+
+use super::super::case::{Action, Case};
+use super::super::lookup::Answer;
+use super::super::marks::{Declared, Owned};
+use super::super::{Policy, Reason, Verdict, Who};
+use crate::fields::{Change, Entry, FieldSet, Path, Segment};
+
+/// The annotation by which the deployment controller still rewrites a template (removed from the API with
+/// `extensions/v1beta1`, obeyed to this day).
+const ROLLBACK: &str = "deprecated.deployment.rollback.to";
+
+/// Refuses the changes of a pinned object that this caller may not make.
+pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
+    let Some(owned) = case.owned.as_ref().filter(|owned| owned.pinned()) else { return Ok(None) };
+    let Action::Update { old, new } = case.action else { return Ok(None) };
+    let after = &new.meta.managed_fields;
+    let changes = case.changes();
+    let declared = owned.declared();
+    let request = case.request;
+    let same_version = owned.declared_version().is_some_and(|declared| {
+        declared.split_once('/').unwrap_or(("", declared)) == (&*request.kind.group, &*request.kind.version)
+    });
+    let permission = Permission { who: case.who, declared: &declared, same_version, policy: case.policy };
+    let mut refused: Vec<Change<'_>> = changes.iter().filter(|change| !permission.allows(change)).cloned().collect();
+    let ownership = Ownership { owned, after };
+    // A refused write of a field also takes it from its owner: that is not worth a word of its own, unless the
+    // declaration as a whole would be gone.
+    let moved = match (refused.is_empty(), same_version, case.who) {
+        (false, _, _) => ownership.is_gone(),
+        (true, true, _) => ownership.moves(&declared),
+        (true, false, Who::Person | Who::Operator) => ownership.is_another(),
+        (true, false, _) => false,
+    };
+    let reason = if refused.is_empty() { Reason::OwnershipChanged } else { Reason::PinnedFieldChanged };
+    if moved {
+        refused.push(Change { path: Path::of_fields(&["metadata", "managedFields"]), before: None, after: None });
+    }
+    leave_out_consequences(&mut refused, &request.kind.kind);
+    if refused.is_empty() {
+        let work = case.who == Who::System && !changes.is_empty();
+        return Ok(Some(Verdict::allow(if work { Reason::SystemWork } else { Reason::NoRefusedChange })));
+    }
+    Ok(Some(case.refuse(reason, old, owned.pin()).with_fields(&refused)))
+}
+
+/// What one caller may change of one pinned object.
+struct Permission<'a> {
+    who: Who,
+    declared: &'a Declared<'a>,
+    /// Whether the objects of the review are in the version in which `declared` is written.
+    same_version: bool,
+    policy: &'a Policy,
+}
+
+impl Permission<'_> {
+    fn allows(&self, change: &Change<'_>) -> bool {
+        // A forged owner lets the garbage collector delete the object, the annotation lets the deployment
+        // controller rewrite it: nobody but git, whatever the policy says.
+        if change.path.is_under(&["metadata", "ownerReferences"]) || sets_rollback(change) {
+            return false;
+        }
+        let touched = || self.declared.is_touched_by(&change.path);
+        // Labels and annotations are the same in every version.
+        let in_version = self.same_version || change.path.is_under(&["metadata"]);
+        match self.who {
+            Who::GitOps => true,
+            Who::System => !self.same_version || !self.declared.is_exact() || !touched(),
+            Who::Operator => change.path.is_under(&["status"]) || (in_version && !touched()),
+            Who::Person => {
+                self.same_version
+                    && !change.path.is_under(&["status"])
+                    && self.policy.allows(&change.path)
+                    && !touched()
+            }
+        }
+    }
+}
+
+fn sets_rollback(change: &Change<'_>) -> bool {
+    let all = ["metadata", "annotations"];
+    let whole = change.path == Path::of_fields(&all);
+    change.path.is_under(&[all[0], all[1], ROLLBACK])
+        || (whole && change.after.is_some_and(|annotations| annotations.get(ROLLBACK).is_some()))
+}
+
+/// The ownership of a pinned object before and after.
+struct Ownership<'a, 'b> {
+    owned: &'b Owned<'a>,
+    after: &'b [Entry<'a>],
+}
+
+impl Ownership<'_, '_> {
+    fn claims<'e>(&self, entries: &'e [Entry<'e>]) -> Vec<&'e Entry<'e>> {
+        entries.iter().filter(|entry| self.owned.is_claim(entry)).collect()
+    }
+
+    /// Whether nothing would be declared any more.
+    fn is_gone(&self) -> bool {
+        self.claims(self.after).iter().all(|entry| !entry.subresource.is_empty() || entry.fields().is_empty())
+    }
+
+    /// Whether any entry is another one.
+    fn is_another(&self) -> bool {
+        let before = self.owned.entries;
+        before.len() != self.after.len()
+            || before.iter().zip(self.after).any(|(a, b)| !a.is_of(b) || !same(a, b) || a.api_version != b.api_version)
+    }
+
+    /// Whether the declaration is narrowed, widened or doubled through a subresource, or a declared field gets one
+    /// more owner, so that its removal from git would no longer remove it.
+    fn moves(&self, declared: &Declared<'_>) -> bool {
+        let (before, after) = (self.claims(self.owned.entries), self.claims(self.after));
+        before.len() != after.len()
+            || before.iter().zip(&after).any(|(a, b)| !a.is_of(b) || !same(a, b))
+            || self.shares(&declared.fields)
+    }
+
+    fn shares(&self, declared: &FieldSet<'_>) -> bool {
+        self.after.iter().filter(|entry| !self.owned.is_claim(entry)).any(|entry| {
+            let before = self.owned.entries.iter().find(|before| before.is_of(entry));
+            let known = before.map(Entry::fields).unwrap_or_default();
+            before.is_none_or(|before| !same(before, entry)) && entry.fields().shares_beyond(declared, &known)
+        })
+    }
+}
+
+fn same(a: &Entry<'_>, b: &Entry<'_>) -> bool {
+    a.fields_text() == b.fields_text() || a.fields().same(&b.fields())
+}
+
+/// Leaves out what follows from another refused change, so that the message names what the caller did: the two
+/// labels of a GitSync are one mark, and the API server sets a Service's ports and policies when its type changes.
+pub(super) fn leave_out_consequences(refused: &mut Vec<Change<'_>>, kind: &str) {
+    const OF_TYPE: [&str; 5] = ["nodePort", "externalTrafficPolicy", "healthCheckNodePort", "clusterIP", "clusterIPs"];
+    let label = |key: &str| Path::of_fields(&["metadata", "labels", key]);
+    let (namespace, name) = (label(crate::names::SYNC_NAMESPACE), label(crate::names::SYNC_NAME));
+    if refused.iter().any(|change| change.path == name) {
+        refused.retain(|change| change.path != namespace);
+    }
+    let kind_of_service = Path::of_fields(&["spec", "type"]);
+    if kind == "Service" && refused.iter().any(|change| change.path == kind_of_service) {
+        refused.retain(|change| match change.path.segments().last() {
+            Some(Segment::Field(name)) => !(OF_TYPE.contains(&name.as_str()) && change.path.is_under(&["spec"])),
+            _ => true,
+        });
+    }
+}

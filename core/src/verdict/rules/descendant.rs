@@ -1,0 +1,39 @@
+//! Changes of what belongs to a pinned object: its Pods, ReplicaSets, Jobs and ControllerRevisions, claims and endpoints.
+
+use super::super::case::{Action, Case};
+use super::super::lookup::Answer;
+use super::super::{Reason, Subject, Verdict, Who};
+use super::scaled;
+
+/// Judges UPDATE, DELETE and scale of what belongs to a pinned object. What git declares itself is judged by that.
+pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
+    if case.who != Who::Person || case.is_pinned() {
+        return Ok(None);
+    }
+    let (group, kind) = case.kind();
+    let descendants = case.policy.descendants;
+    match case.action {
+        Action::Update { old, .. } if !case.changes().is_empty() => {
+            let Some(ancestor) = case.ancestors(old, group, kind)?.into_iter().min() else { return Ok(None) };
+            let debug = case.request.sub_resource == "ephemeralcontainers";
+            let access = if debug { descendants.debug } else { descendants.update };
+            let verdict = case.access(access, Reason::DescendantChanged, case.subject(old), &ancestor);
+            Ok(Some(verdict.with_refused(case.changes())))
+        }
+        Action::Delete(old) if !old.is_dying() => {
+            let Some(ancestor) = case.ancestors(old, group, kind)?.into_iter().min() else { return Ok(None) };
+            Ok(Some(case.access(descendants.delete, Reason::DescendantDeleted, case.subject(old), &ancestor)))
+        }
+        Action::Scale { old, new } => {
+            let Some(change) = scaled::change(old, new) else { return Ok(None) };
+            let Some(live) = case.live()? else { return Ok(None) };
+            if case.pinned(&live).is_some() {
+                return Ok(None);
+            }
+            let Some(ancestor) = case.owners_of(&live)?.into_iter().min() else { return Ok(None) };
+            let verdict = case.access(descendants.update, Reason::PinnedObjectScaled, Subject::of(&live), &ancestor);
+            Ok(Some(verdict.with_refused(&[change])))
+        }
+        _ => Ok(None),
+    }
+}

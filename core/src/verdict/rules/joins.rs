@@ -1,0 +1,30 @@
+//! What would belong to a pinned object: owners make a child of an object, and the label of an EndpointSlice makes it
+//! a Service's.
+
+use super::super::ancestors::Ancestor;
+use super::super::case::Case;
+use super::super::lookup::Answer;
+use super::super::{Access, Reason, Verdict, Who};
+
+/// Refuses what a person makes part of a pinned object. A Job made by hand from a CronJob is policy.
+pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
+    let Some((old, new)) = case.action.versions().filter(|_| case.who == Who::Person) else { return Ok(None) };
+    let may_join = case.changes().iter().any(|change| change.path.is_under(&["metadata"]));
+    if old.is_some() && !may_join {
+        return Ok(None);
+    }
+    let (group, kind) = case.kind();
+    let before = match old {
+        Some(old) => case.ancestors(old, group, kind)?,
+        None => Vec::new(),
+    };
+    let mut joined = case.ancestors(new, group, kind)?;
+    joined.retain(|ancestor| !before.contains(ancestor));
+    let is_cron_job = |ancestor: &Ancestor| (&*ancestor.subject.group, &*ancestor.subject.kind) == ("batch", "CronJob");
+    let by_hand = old.is_none() && (group, kind) == ("batch", "Job") && joined.iter().all(is_cron_job);
+    let access = if by_hand { case.policy.descendants.run_job } else { Access::Refuse };
+    let ancestor = joined.into_iter().min();
+    Ok(ancestor.map(|ancestor| {
+        case.access(access, Reason::BesidePinned, case.subject(new), &ancestor).with_refused(case.changes())
+    }))
+}
