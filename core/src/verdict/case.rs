@@ -7,7 +7,7 @@ use super::marks::Owned;
 use super::review::{Operation, Request};
 use super::rules::{self, Rule};
 use super::{Pin, Policy, Reason, Step, Subject, Verdict, Who};
-use crate::fields::{self, Change, FieldSet, Object};
+use crate::fields::{self, Budget, Change, Object, Set};
 
 /// One request, with everything that its verdict may depend on.
 pub(super) struct Case<'a> {
@@ -18,6 +18,7 @@ pub(super) struct Case<'a> {
     pub(super) action: Action<'a>,
     /// The ownership of the stored object, where there is one in the review.
     pub(super) owned: Option<Owned<'a>>,
+    budget: Budget,
     changes: OnceCell<Vec<Change<'a>>>,
 }
 
@@ -63,7 +64,7 @@ impl<'a> Action<'a> {
 }
 
 impl<'a> Case<'a> {
-    pub(super) fn new(request: &'a Request<'a>, policy: &'a Policy, known: &'a Known) -> Case<'a> {
+    pub(super) fn new(request: &'a Request<'a>, policy: &'a Policy, known: &'a Known, budget: Budget) -> Case<'a> {
         let who = Who::of(&request.user_info, policy);
         let action = Action::of(request);
         let kind = (request.kind.group.as_ref(), request.kind.kind.as_ref());
@@ -71,7 +72,7 @@ impl<'a> Case<'a> {
             Action::Update { old, .. } | Action::Delete(old) => Some(Owned::read(old, kind, &policy.owner)),
             Action::Create(_) | Action::Scale { .. } | Action::Access => None,
         };
-        Case { request, who, policy, known, action, owned, changes: OnceCell::new() }
+        Case { request, who, policy, known, action, owned, budget, changes: OnceCell::new() }
     }
 
     /// Asks all rules; the strictest finding is the verdict.
@@ -122,10 +123,7 @@ impl<'a> Case<'a> {
     pub(super) fn changes(&self) -> &[Change<'a>] {
         self.changes.get_or_init(|| {
             let Action::Update { old, new } = self.action else { return Vec::new() };
-            let mut shape = FieldSet::default();
-            let entries = old.meta.managed_fields.iter().chain(&new.meta.managed_fields);
-            entries.for_each(|entry| shape.merge(&entry.fields()));
-            fields::diff(old, new, &shape)
+            fields::diff_within(old, new, &Set::of_managers(old, new), self.budget)
         })
     }
 

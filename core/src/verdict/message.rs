@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use super::{Pin, Reason, RefusedField, Verdict};
 
+/// How many fields a message names.
+const MOST_FIELDS: usize = 50;
+
 /// What is known of the GitSync that declares the object, beyond its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SyncInfo {
@@ -27,7 +30,10 @@ pub fn message(verdict: &Verdict, sync: Option<&SyncInfo>) -> Option<String> {
             _ => "You tried to change",
         };
         let _ = write!(out, "\n{what}:");
-        verdict.fields.iter().for_each(|field| push_field(&mut out, field));
+        verdict.fields.iter().take(MOST_FIELDS).for_each(|field| push_field(&mut out, field));
+        if let Some(more) = verdict.fields.len().checked_sub(MOST_FIELDS).filter(|more| *more > 0) {
+            let _ = write!(out, "\n  and {more} more fields");
+        }
     }
     push_advice(&mut out, verdict, sync);
     Some(out)
@@ -85,6 +91,7 @@ fn push_field(out: &mut String, field: &RefusedField) {
         (Some(before), Some(after)) => write!(out, "\n  {name}: {before} -> {after}"),
         (Some(before), None) => write!(out, "\n  {name}: {before} -> (removed)"),
         (None, Some(after)) => write!(out, "\n  {name}: (none) -> {after}"),
+        (None, None) if name.is_empty() => write!(out, "\n  more fields than can be compared"),
         (None, None) => write!(out, "\n  {name}: who owns the fields that git declares"),
     };
 }

@@ -30,7 +30,7 @@ pub use policy::{Access, Descendants, Exclusive, Installers, Mode, OwnNamespace,
 pub use review::{Extra, Gvk, Gvr, Operation, Request, ReviewError, UserInfo};
 pub use who::Who;
 
-use crate::fields::{Change, Object, Path};
+use crate::fields::{Budget, Change, Object, Path};
 use case::Case;
 
 /// What the request gets for an answer.
@@ -243,7 +243,13 @@ pub enum Step {
 
 /// Judges a request: all rules are asked, and the strictest finding is the verdict.
 pub fn judge<'a>(request: &'a Request<'a>, policy: &'a Policy, known: &'a Known) -> Step {
-    Case::new(request, policy, known).judge(&rules::ALL)
+    judge_within(request, policy, known, Budget::default())
+}
+
+/// The same with a bound on the work of the comparison. Beyond it what differs is one change, so that a smaller bound refuses
+/// more and never less.
+pub fn judge_within<'a>(request: &'a Request<'a>, policy: &'a Policy, known: &'a Known, budget: Budget) -> Step {
+    Case::new(request, policy, known, budget).judge(&rules::ALL)
 }
 
 /// The verdict where it depends on no object: on who asks, and for what. `head` is the [`Request::head`] of a review.

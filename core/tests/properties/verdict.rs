@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use gitward_core::verdict::{Access, Descendants, Listed, Pattern, Policy, Request, Verdict};
+use gitward_core::fields::Budget;
+use gitward_core::verdict::{
+    Access, Descendants, Known, Listed, Pattern, Policy, Request, Step, Verdict, judge_within,
+};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
@@ -104,6 +107,30 @@ fn nothing_that_is_added_turns_a_refusal_into_an_allowance() {
         }
     }
     assert!(refused > rounds() / 10, "only {refused} refusals were tried");
+}
+
+#[test]
+fn a_smaller_budget_refuses_no_less() {
+    let nothing = Budget { bytes: 0, items: 0, changes: 0 };
+    for set in recorded() {
+        let policy = Policy::built_in("gitward-system", "gitward-reconciler", "gitward-guard");
+        let live = listed(set.live["items"].as_array().unwrap(), &policy);
+        for (name, review) in &set.reviews {
+            let body = serde_json::to_vec(review).unwrap();
+            let request = Request::parse(&body).unwrap();
+            let mut known = Known::default();
+            let verdict = loop {
+                match judge_within(&request, &policy, &known, nothing) {
+                    Step::Done(verdict) => break verdict,
+                    Step::Need(wanted) => wanted.into_iter().for_each(|wanted| {
+                        let found = live.find(&wanted);
+                        known.add(wanted, found);
+                    }),
+                }
+            };
+            assert!(verdict.is_refusal() || !live.judge(&request, &policy).is_refusal(), "{name}: {verdict:?}");
+        }
+    }
 }
 
 /// Shuffles the lists whose order says nothing: owners, field managers, and live objects.

@@ -15,7 +15,7 @@ pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
     let before = old.map(Object::labels).unwrap_or_default();
     // The rules of a role that git declares are judged by its own declaration.
     let parts: &[&str] = if case.is_pinned() { &["metadata"] } else { &["rules", "metadata"] };
-    let relevant = |change: &Change<'_>| parts.iter().any(|key| change.path.is_under(&[key]));
+    let relevant = |change: &Change<'_>| parts.iter().any(|key| change.path.meets(&[key]));
     if labels.is_empty() || (old.is_some() && !case.changes().iter().any(relevant)) {
         return Ok(None);
     }

@@ -14,7 +14,7 @@ pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
     let Some((old, new)) = case.action.versions().filter(|_| case.who == Who::Person) else { return Ok(None) };
     // What git declares keeps its target: only another one is a change beside it.
     let within = if case.is_pinned() { at } else { &at[..1] };
-    let fields: Vec<_> = case.changes().iter().filter(|change| change.path.is_under(within)).cloned().collect();
+    let fields: Vec<_> = case.changes().iter().filter(|change| change.path.meets(within)).cloned().collect();
     if old.is_some() && fields.is_empty() {
         return Ok(None);
     }

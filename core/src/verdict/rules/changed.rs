@@ -1,10 +1,12 @@
 //! UPDATE of a pinned object, through the object itself or a subresource that returns it (`status`, `finalize`).
 
+use std::collections::HashMap;
+
 use super::super::case::{Action, Case};
 use super::super::lookup::Answer;
 use super::super::marks::{Declared, Owned};
 use super::super::{Policy, Reason, Verdict, Who};
-use crate::fields::{Change, Entry, FieldSet, Path, Segment};
+use crate::fields::{Change, Entry, Path, Segment, Set};
 
 /// The annotation by which the deployment controller still rewrites a template (removed from the API with
 /// `extensions/v1beta1`, obeyed to this day).
@@ -57,7 +59,7 @@ impl Permission<'_> {
     fn allows(&self, change: &Change<'_>) -> bool {
         // A forged owner lets the garbage collector delete the object, the annotation lets the deployment
         // controller rewrite it: nobody but git, whatever the policy says.
-        if change.path.is_under(&["metadata", "ownerReferences"]) || sets_rollback(change) {
+        if change.path.meets(&["metadata", "ownerReferences"]) || sets_rollback(change) {
             return false;
         }
         let touched = || self.declared.is_touched_by(&change.path);
@@ -116,11 +118,12 @@ impl Ownership<'_, '_> {
             || self.shares(&declared.fields)
     }
 
-    fn shares(&self, declared: &FieldSet<'_>) -> bool {
+    fn shares(&self, declared: &Set<'_>) -> bool {
+        let before: HashMap<_, _> = self.owned.entries.iter().map(|entry| (entry.identity(), entry)).collect();
         self.after.iter().filter(|entry| !self.owned.is_claim(entry)).any(|entry| {
-            let before = self.owned.entries.iter().find(|before| before.is_of(entry));
-            let known = before.map(Entry::fields).unwrap_or_default();
-            before.is_none_or(|before| !same(before, entry)) && entry.fields().shares_beyond(declared, &known)
+            let before = before.get(&entry.identity());
+            let known = before.map(|before| before.fields());
+            before.is_none_or(|before| !same(before, entry)) && entry.fields().shares_beyond(declared, known.as_ref())
         })
     }
 }

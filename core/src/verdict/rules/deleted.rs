@@ -36,7 +36,7 @@ fn is_their_work(case: &Case<'_>, old: &Object<'_>, owned: &Owned<'_>) -> bool {
     let name = case.request.user_info.username.as_ref();
     let has_owners = !old.owners().is_empty();
     let declared = owned.declared();
-    let owners_declared = !declared.fields.at(&["metadata", "ownerReferences"]).is_empty();
+    let owners_declared = declared.fields.at(&["metadata", "ownerReferences"]).is_some();
     if name == COLLECTOR || (name == SHARED_CONTROLLER_IDENTITY && has_owners) {
         return has_owners && owners_declared;
     }

@@ -54,7 +54,7 @@ fn is_held(path: &Path) -> bool {
         [Segment::Field(a), Segment::Field(b), Segment::Field(key), ..] if a == "metadata" && b == "labels" => {
             key.split_once('/').is_some_and(|(prefix, _)| prefix == names::GROUP)
         }
-        _ => *path == Path::of_fields(&["metadata", "labels"]),
+        _ => path.segments().len() < 3 && path.meets(&["metadata", "labels"]),
     };
-    gitwards || HELD.iter().any(|keys| path.is_under(keys))
+    gitwards || HELD.iter().any(|keys| path.meets(keys))
 }

@@ -9,7 +9,7 @@ use super::super::{Access, Reason, Verdict, Who};
 /// Refuses what a person makes part of a pinned object. A Job made by hand from a CronJob is policy.
 pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
     let Some((old, new)) = case.action.versions().filter(|_| case.who == Who::Person) else { return Ok(None) };
-    let may_join = case.changes().iter().any(|change| change.path.is_under(&["metadata"]));
+    let may_join = case.changes().iter().any(|change| change.path.meets(&["metadata"]));
     if old.is_some() && !may_join {
         return Ok(None);
     }

@@ -112,13 +112,14 @@ mod tests {
     use super::super::lookup::Known;
     use super::super::{Listed, Policy, Request, Step};
     use super::*;
+    use crate::fields::Budget;
 
     const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/corpus");
 
     fn verdict(request: &Request<'_>, policy: &Policy, live: &Listed, rules: &[Rule]) -> Verdict {
         let mut known = Known::default();
         loop {
-            match Case::new(request, policy, &known).judge(rules) {
+            match Case::new(request, policy, &known, Budget::default()).judge(rules) {
                 Step::Done(verdict) => return *verdict,
                 Step::Need(wanted) => wanted.into_iter().for_each(|wanted| {
                     let found = live.find(&wanted);

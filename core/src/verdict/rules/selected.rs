@@ -67,7 +67,7 @@ pub(super) fn template_by_service(case: &Case<'_>) -> Answer<Option<Verdict>> {
 /// What a person creates, or changes in more than its status.
 fn candidate<'a>(case: &Case<'a>) -> Option<(Option<&'a Object<'a>>, &'a Object<'a>)> {
     let versions = case.action.versions().filter(|_| case.who == Who::Person)?;
-    let labels_change = case.changes().iter().any(|change| change.path.is_under(&["metadata", "labels"]));
+    let labels_change = case.changes().iter().any(|change| change.path.meets(&["metadata", "labels"]));
     let is_status = case.request.sub_resource == "status";
     let changes_something = versions.0.is_none() || if is_status { labels_change } else { !case.changes().is_empty() };
     changes_something.then_some(versions)
