@@ -10,7 +10,7 @@ use kube::Client;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Request};
 use kube::core::Resource;
 use kube::core::params::GetParams;
-use kube::discovery::{Scope, oneshot::pinned_kind};
+use kube::discovery::{self, Scope};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::RwLock;
@@ -33,14 +33,18 @@ pub(super) enum Lookup {
 /// Reads objects of a cluster for verdicts.
 pub(super) struct Cluster {
     client: Client,
-    /// The resources of the kinds that owner references named so far: some ten in any cluster.
-    resources: RwLock<HashMap<GroupVersionKind, (ApiResource, bool)>>,
+    /// The resources of the groups and kinds that references named so far: some ten in any cluster.
+    resources: RwLock<HashMap<(String, String), (ApiResource, bool)>>,
 }
 
 /// Why a look-up has no answer.
 enum Failure {
     Api(kube::Error),
     Answer(serde_json::Error),
+    /// The kind is not served at this moment. That is not the same as that there is no such object.
+    NotServed(String),
+    /// A name that cannot stand in a URL.
+    Name(String),
 }
 
 impl From<kube::Error> for Failure {
@@ -79,9 +83,9 @@ impl Cluster {
                 "{}. An administrator grants it with the chart's value guard.extraLookups",
                 describe(&error)
             )),
-            // A kind that is not served has no objects: nothing can belong to one.
-            Ok(Err(Failure::Api(kube::Error::Discovery(_)))) => Found::Absent,
             Ok(Err(Failure::Api(error))) => Found::Failed(describe(&error)),
+            Ok(Err(Failure::NotServed(kind))) => Found::Failed(format!("the API server does not serve {kind}")),
+            Ok(Err(Failure::Name(name))) => Found::Failed(format!("{name:?} is no name of an object")),
             Ok(Err(Failure::Answer(error))) => Found::Failed(error.to_string()),
             Err(_) => Found::Failed(format!("the API server did not answer within {} s", PATIENCE.as_secs())),
         }
@@ -97,6 +101,9 @@ impl Cluster {
     }
 
     async fn get_one(&self, one: &ObjectName) -> Result<Vec<Box<RawValue>>, Failure> {
+        if !is_name(&one.name) {
+            return Err(Failure::Name(one.name.clone()));
+        }
         let (resource, namespaced) = self.resource(&one.of).await?;
         let namespace = Some(one.namespace.as_str()).filter(|namespace| namespaced && !namespace.is_empty());
         let request = Request::new(DynamicObject::url_path(&resource, namespace));
@@ -121,7 +128,8 @@ impl Cluster {
         serde_json::from_str(&text).map(|items: Items| items.items).map_err(Failure::Answer)
     }
 
-    async fn resource(&self, of: &TypeName) -> Result<(ApiResource, bool), kube::Error> {
+    /// The resource of a type. What is named by its kind is found in whatever version is served, as controllers do.
+    async fn resource(&self, of: &TypeName) -> Result<(ApiResource, bool), Failure> {
         let kind = match &of.by {
             By::Resource(plural) => {
                 let gvk = GroupVersionKind::gvk(&of.group, &of.version, "");
@@ -129,13 +137,38 @@ impl Cluster {
             }
             By::Kind(kind) => kind,
         };
-        let gvk = GroupVersionKind::gvk(&of.group, &of.version, kind);
-        if let Some(known) = self.resources.read().await.get(&gvk) {
+        let named = (of.group.clone(), kind.clone());
+        if let Some(known) = self.resources.read().await.get(&named) {
             return Ok(known.clone());
         }
-        let (resource, capabilities) = pinned_kind(&self.client, &gvk).await?;
+        let not_served = || Failure::NotServed(format!("{kind} of group {:?}", of.group));
+        let group = match discovery::group(&self.client, &of.group).await {
+            Err(kube::Error::Discovery(_)) => return Err(not_served()),
+            other => other?,
+        };
+        let served = group.resources_by_stability().into_iter().find(|(resource, _)| resource.kind == *kind);
+        let (resource, capabilities) = served.ok_or_else(not_served)?;
         let found = (resource, capabilities.scope == Scope::Namespaced);
-        self.resources.write().await.insert(gvk, found.clone());
+        self.resources.write().await.insert(named, found.clone());
         Ok(found)
+    }
+}
+
+/// Whether a name can stand in a URL as it is. References hold whatever people wrote: `web?x=1`, `a/../..`.
+fn is_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+    !matches!(name, "" | "." | "..") && name.len() <= 253 && name.bytes().all(is_plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_stand_in_a_url_is_asked_for() {
+        assert!(["web-0", "a.b", "system:aggregate"].into_iter().all(is_name));
+        for name in ["", ".", "..", "a/../..", "web?x=1", "web#x", "a b", "%2e", "ü"] {
+            assert!(!is_name(name), "{name}");
+        }
     }
 }

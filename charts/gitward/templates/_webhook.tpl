@@ -4,16 +4,25 @@ puts it back. Every field stands here, also those that have the default's value,
 It never holds caBundle, which is the reconciler's or cert-manager's.
 */}}
 
-{{/* Everybody but the GitOps identity: the reconciler's account, or that of the operator that the policy names, with a
-token bound to a pod. The same names as in core/src/verdict/owner.rs. */}}
-{{- define "gitward.notGitOps" -}}
+{{/* The accounts of the GitOps identity, as a JSON list of namespace/name: the reconciler's, and those of the operator that the
+policy names. The same names as in core/src/verdict/owner.rs. */}}
+{{- define "gitward.gitOpsAccounts" -}}
 {{- $owner := dig "owner" dict (.Values.guardPolicy | default dict) -}}
-{{- $accounts := list (printf "%s:gitward-reconciler" .Release.Namespace) -}}
+{{- $accounts := list (printf "%s/gitward-reconciler" .Release.Namespace) -}}
 {{- if eq (dig "preset" "Gitward" $owner) "Flux" -}}
 {{- $namespace := dig "namespace" "flux-system" $owner -}}
-{{- $accounts = concat $accounts (list (printf "%s:kustomize-controller" $namespace) (printf "%s:helm-controller" $namespace)) -}}
+{{- $accounts = concat $accounts (list (printf "%s/kustomize-controller" $namespace) (printf "%s/helm-controller" $namespace)) -}}
 {{- else if eq (dig "preset" "Gitward" $owner) "ArgoCd" -}}
-{{- $accounts = append $accounts (printf "%s:argocd-application-controller" (dig "namespace" "argocd" $owner)) -}}
+{{- $accounts = append $accounts (printf "%s/argocd-application-controller" (dig "namespace" "argocd" $owner)) -}}
+{{- end -}}
+{{- toJson $accounts -}}
+{{- end }}
+
+{{/* Everybody but the GitOps identity: one of its accounts with a token bound to a pod. */}}
+{{- define "gitward.notGitOps" -}}
+{{- $accounts := list -}}
+{{- range include "gitward.gitOpsAccounts" . | fromJsonArray -}}
+{{- $accounts = append $accounts (replace "/" ":" .) -}}
 {{- end -}}
 !(request.userInfo.username in ['system:serviceaccount:{{ $accounts | join "', 'system:serviceaccount:" }}'] && has(request.userInfo.extra) && 'authentication.kubernetes.io/pod-name' in request.userInfo.extra)
 {{- end }}
@@ -156,6 +165,17 @@ webhooks:
         scope: Namespaced
       - apiGroups: [""]
         apiVersions: ["*"]
+        operations: [CONNECT]
+        resources: [services/proxy]
+        scope: Namespaced
+      # The Service of a StatefulSet gives its Pods their names.
+      - apiGroups: [""]
+        apiVersions: ["*"]
+        operations: [CREATE]
+        resources: [services]
+        scope: Namespaced
+      - apiGroups: [""]
+        apiVersions: ["*"]
         operations: [CREATE, UPDATE, DELETE]
         resources: [bindings, endpoints, persistentvolumeclaims, persistentvolumeclaims/status, replicationcontrollers]
         scope: Namespaced
@@ -191,6 +211,28 @@ webhooks:
         {{- include "gitward.notOwn" . | nindent 8 }}
     matchConditions:
       {{- include "gitward.people" . | nindent 6 }}
+  # Whatever has owners, of any other kind: what a pinned custom resource makes.
+  - name: owned.gitward.dev
+    {{- include "gitward.entry" . | nindent 4 }}
+    failurePolicy: Fail
+    rules:
+      - apiGroups: ["*"]
+        apiVersions: ["*"]
+        operations: [UPDATE, DELETE]
+        resources: ["*"]
+        scope: Namespaced
+    objectSelector: {}
+    namespaceSelector:
+      matchExpressions:
+        - {key: gitward.dev/guarded, operator: Exists}
+        {{- include "gitward.notOwn" . | nindent 8 }}
+    matchConditions:
+      {{- include "gitward.people" . | nindent 6 }}
+      - name: owned
+        expression: has(oldObject.metadata.ownerReferences)
+      # The entry before this asks about these.
+      - name: no-child
+        expression: "!((request.resource.group == '' && request.resource.resource in ['pods', 'endpoints', 'persistentvolumeclaims', 'replicationcontrollers']) || (request.resource.group == 'apps' && request.resource.resource in ['replicasets', 'controllerrevisions']) || (request.resource.group == 'batch' && request.resource.resource in ['jobs', 'cronjobs']) || (request.resource.group == 'discovery.k8s.io' && request.resource.resource == 'endpointslices'))"
   # An autoscaler may not scale what git declares.
   - name: scale-system.gitward.dev
     {{- include "gitward.entry" . | nindent 4 }}
@@ -250,7 +292,27 @@ webhooks:
     matchConditions:
       {{- include "gitward.people" $ | nindent 6 }}
   {{- end }}
-  # Roles that a pinned ClusterRole would take in. The labels of any ClusterRole may do so: it is not worth that none can
+  # The garbage collector: an owner that git does not declare would let it delete what holds pinned objects.
+  - name: guarded-holders-system.gitward.dev
+    {{- include "gitward.entry" . | nindent 4 }}
+    failurePolicy: Ignore
+    rules:
+      - apiGroups: [""]
+        apiVersions: ["*"]
+        operations: [DELETE]
+        resources: [namespaces]
+        scope: "*"
+      - apiGroups: [apiextensions.k8s.io]
+        apiVersions: ["*"]
+        operations: [DELETE]
+        resources: [customresourcedefinitions]
+        scope: "*"
+    objectSelector:
+      matchExpressions: [{key: gitward.dev/guarded, operator: Exists}]
+    namespaceSelector: {}
+    matchConditions:
+      {{- include "gitward.systemOnly" . | nindent 6 }}
+  # Roles that a pinned ClusterRole would take in. Any ClusterRole may be taken in: it is not worth that none can
   # be created while no guard answers.
   - name: aggregation.gitward.dev
     {{- include "gitward.entry" . | nindent 4 }}
@@ -265,6 +327,4 @@ webhooks:
     namespaceSelector: {}
     matchConditions:
       {{- include "gitward.people" . | nindent 6 }}
-      - name: labelled
-        expression: has(object.metadata.labels)
 {{- end }}

@@ -6,6 +6,7 @@ use super::lookup::{Answer, ObjectName, Stop, TypeName, Wanted};
 use super::marks::Owned;
 use super::{Pin, Subject};
 use crate::fields::{Object, OwnerReference};
+use crate::json::Json;
 
 /// How many generations are followed: a Pod's ReplicaSet, its Deployment, and whatever made that. More are a refusal.
 const GENERATIONS: usize = 8;
@@ -19,9 +20,42 @@ pub(super) struct Ancestor {
     pub(super) pin: Option<Pin>,
 }
 
-/// The kinds whose objects belong to the workload that owns them.
-fn is_descendant_kind(group: &str, kind: &str) -> bool {
+/// The kinds of which workloads are made: an object of them that names an owner becomes part of it.
+pub(super) fn is_part_kind(group: &str, kind: &str) -> bool {
     matches!((group, kind), ("", "Pod") | ("apps", "ReplicaSet" | "ControllerRevision") | ("batch", "Job"))
+}
+
+/// API groups that are Kubernetes' own, beside the core group and those that end in `.k8s.io` and have no definitions.
+const BUILT_IN: [&str; 20] = [
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "certificates.k8s.io",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+    "events.k8s.io",
+    "extensions",
+    "flowcontrol.apiserver.k8s.io",
+    "internal.apiserver.k8s.io",
+    "networking.k8s.io",
+    "node.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "resource.k8s.io",
+    "scheduling.k8s.io",
+    "storage.k8s.io",
+];
+
+/// Whether objects of a kind make others: workloads, Services, and custom resources. ConfigMaps, Secrets, Leases, Nodes and
+/// the like own objects only so that these are collected with them, and the guard may not read them all.
+fn makes_objects(group: &str, kind: &str) -> bool {
+    match group {
+        "" => matches!(kind, "Pod" | "ReplicationController" | "Service"),
+        group => !BUILT_IN.contains(&group),
+    }
 }
 
 impl<'a> Case<'a> {
@@ -32,7 +66,7 @@ impl<'a> Case<'a> {
         let mut owners = object.owners();
         for _ in 0..GENERATIONS {
             let mut wanted = Vec::new();
-            for owner in owners.iter().filter(|owner| !is_node(owner)).map(|owner| owner_name(owner, namespace)) {
+            for owner in owners.iter().filter(|owner| is_maker(owner)).map(|owner| owner_name(owner, namespace)) {
                 if !seen.contains(&owner) {
                     seen.push(owner.clone());
                     wanted.push(Wanted::One(owner));
@@ -52,7 +86,7 @@ impl<'a> Case<'a> {
                 }
             }
         }
-        if owners.iter().all(is_node) {
+        if !owners.iter().any(is_maker) {
             return Ok(pinned);
         }
         Err(too_many(object, &format!("its owners have owners through more than {GENERATIONS} generations")))
@@ -65,20 +99,32 @@ impl<'a> Case<'a> {
         owned.pinned().then(|| Ancestor { subject: Subject::of(live), pin: owned.pin() })
     }
 
-    /// The pinned objects that an object of a review belongs to: by its owners, as the claim of a pinned
-    /// StatefulSet's template, as the endpoints of a pinned Service.
+    /// The pinned objects that an object of a review belongs to: by its owners, or by its name.
     pub(super) fn ancestors(&self, object: &Object<'a>, group: &str, kind: &str) -> Answer<Vec<Ancestor>> {
-        let by_name = match (group, kind) {
-            _ if is_descendant_kind(group, kind) => return self.owners_of(object),
-            ("", "PersistentVolumeClaim") => self.stateful_set_of(object)?,
+        let mut ancestors = self.owners_of(object)?;
+        ancestors.extend(self.ancestor_by_name(object, group, kind)?);
+        Ok(ancestors)
+    }
+
+    /// The pinned object that an object of a review belongs to as the claim of a StatefulSet's template, or as the endpoints
+    /// of a Service.
+    pub(super) fn ancestor_by_name(&self, object: &Object<'a>, group: &str, kind: &str) -> Answer<Option<Ancestor>> {
+        match (group, kind) {
+            ("", "PersistentVolumeClaim") => self.stateful_set_of(object),
             ("discovery.k8s.io", "EndpointSlice") => match object.label("kubernetes.io/service-name") {
-                Some(service) => self.service(&object.meta.namespace, &service)?,
-                None => None,
+                Some(service) => self.service(&object.meta.namespace, &service),
+                None => Ok(None),
             },
-            ("", "Endpoints") => self.service(&object.meta.namespace, &object.meta.name)?,
-            _ => None,
-        };
-        Ok(by_name.into_iter().collect())
+            ("", "Endpoints") => self.service(&object.meta.namespace, &object.meta.name),
+            _ => Ok(None),
+        }
+    }
+
+    /// The StatefulSets of a namespace that could be pinned.
+    pub(super) fn pinned_sets(&self, namespace: &str) -> Answer<Vec<Object<'a>>> {
+        let sets =
+            self.find(vec![Wanted::Pinned(TypeName::resource("apps", "v1", "statefulsets"), namespace.to_owned())])?;
+        Ok(sets.into_iter().map(|set| set.with_type("apps/v1", "StatefulSet")).collect())
     }
 
     fn service(&self, namespace: &str, name: &str) -> Answer<Option<Ancestor>> {
@@ -93,29 +139,36 @@ impl<'a> Case<'a> {
     /// The StatefulSet whose template a claim is made from, by its name: `<template>-<set>-<ordinal>` (Kubernetes
     /// documentation, "StatefulSets").
     fn stateful_set_of(&self, claim: &Object<'a>) -> Answer<Option<Ancestor>> {
-        let name = claim.meta.name.as_ref();
-        let Some((stem, ordinal)) = name.rsplit_once('-') else { return Ok(None) };
-        if ordinal.is_empty() || !ordinal.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Ok(None);
-        }
-        let sets = TypeName::resource("apps", "v1", "statefulsets");
-        let mut found = Vec::new();
-        for set in self.find(vec![Wanted::Pinned(sets, claim.meta.namespace.to_string())])? {
-            let set = set.with_type("apps/v1", "StatefulSet");
-            let templates = set.at(&["spec", "volumeClaimTemplates"]).map(|t| t.items()).unwrap_or_default();
-            let is_from = |template: &str| stem.strip_prefix(template) == Some(&format!("-{}", set.meta.name));
-            let names = templates.iter().filter_map(|t| t.at(&["metadata", "name"])?.as_str());
-            if names.into_iter().any(|template| is_from(&template)) {
-                found.extend(self.pinned(&set));
-            }
-        }
-        Ok(found.into_iter().min())
+        let Some((stem, _)) = split_ordinal(&claim.meta.name) else { return Ok(None) };
+        let is_from = |set: &Object<'_>| {
+            claim_templates(set).iter().any(|template| stem == format!("{template}-{}", set.meta.name))
+        };
+        let sets = self.pinned_sets(&claim.meta.namespace)?;
+        Ok(sets.iter().filter(|set| is_from(set)).filter_map(|set| self.pinned(set)).min())
     }
 }
 
-/// Nodes own the mirrors of their static Pods. They are no workload, and the guard may not read them.
-fn is_node(owner: &OwnerReference<'_>) -> bool {
-    owner.api_version == "v1" && owner.kind == "Node"
+/// A name that ends in a number: what stands before it, and the number.
+pub(super) fn split_ordinal(name: &str) -> Option<(&str, &str)> {
+    let (stem, ordinal) = name.rsplit_once('-')?;
+    (!ordinal.is_empty() && ordinal.bytes().all(|byte| byte.is_ascii_digit())).then_some((stem, ordinal))
+}
+
+/// The names of a StatefulSet's templates of claims.
+pub(super) fn claim_templates(set: &Object<'_>) -> Vec<String> {
+    let templates = set.at(&["spec", "volumeClaimTemplates"]).map(Json::items).unwrap_or_default();
+    templates.iter().filter_map(|template| Some(template.at(&["metadata", "name"])?.as_str()?.into_owned())).collect()
+}
+
+/// The names of the volumes of a Pod's specification for which claims are made.
+pub(super) fn ephemeral_volumes(object: &Object<'_>, spec: &[&str]) -> Vec<String> {
+    let volumes = object.at(&[spec, &["volumes"]].concat()).map(Json::items).unwrap_or_default();
+    let volumes = volumes.iter().filter(|volume| volume.get("ephemeral").is_some());
+    volumes.filter_map(|volume| Some(volume.get("name")?.as_str()?.into_owned())).collect()
+}
+
+fn is_maker(owner: &OwnerReference<'_>) -> bool {
+    makes_objects(crate::names::group_of(&owner.api_version), &owner.kind)
 }
 
 fn owner_name(owner: &OwnerReference<'_>, namespace: &str) -> ObjectName {

@@ -16,7 +16,7 @@ pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
     // The rules of a role that git declares are judged by its own declaration.
     let parts: &[&str] = if case.is_pinned() { &["metadata"] } else { &["rules", "metadata"] };
     let relevant = |change: &Change<'_>| parts.iter().any(|key| change.path.meets(&[key]));
-    if labels.is_empty() || (old.is_some() && !case.changes().iter().any(relevant)) {
+    if old.is_some() && !case.changes().iter().any(relevant) {
         return Ok(None);
     }
     let roles = TypeName::resource("rbac.authorization.k8s.io", "v1", "clusterroles");
@@ -26,7 +26,11 @@ pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
         let selectors = role.at(&["aggregationRule", "clusterRoleSelectors"]).map(Json::items).unwrap_or_default();
         let takes = |labels| selectors.iter().filter_map(|json| Selector::read(*json)).any(|s| s.matches(labels));
         // Of a role that git declares, which was taken in already, nothing new is given away.
-        if if case.is_pinned() { takes(&labels) && !takes(&before) } else { takes(&labels) || takes(&before) } {
+        if if case.is_pinned() {
+            takes(&labels) && !takes(&before)
+        } else {
+            takes(&labels) || (old.is_some() && takes(&before))
+        } {
             takers.extend(case.pinned(&role));
         }
     }

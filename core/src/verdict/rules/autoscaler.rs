@@ -1,10 +1,10 @@
-//! Autoscalers that would steer a pinned workload.
+//! Autoscalers that would steer a pinned workload, now or as soon as git declares it.
 
 use super::super::case::Case;
-use super::super::lookup::{Answer, ObjectName, TypeName};
+use super::super::lookup::{Answer, ObjectName, Stop, TypeName};
 use super::super::{Verdict, Who};
 
-/// Refuses an autoscaler that targets a pinned workload, whatever of its specification changes.
+/// Refuses an autoscaler that targets a pinned workload, or what belongs to one, whatever of its specification changes.
 pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
     let at: &[&str] = match case.kind() {
         ("autoscaling", "HorizontalPodAutoscaler") | ("keda.sh", "ScaledObject") => &["spec", "scaleTargetRef"],
@@ -30,6 +30,15 @@ pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
     if wanted.name.is_empty() {
         return Ok(None);
     }
-    let by = case.find_one(wanted)?.and_then(|target| case.pinned(&target));
+    let is_new = old.is_none() || fields.iter().any(|change| change.path.meets(at));
+    let Some(target) = case.find_one(wanted.clone())? else {
+        // Git may declare it a moment later, and the autoscaler is there already.
+        let why = "there is no such object yet, and git may declare it: an autoscaler needs its target first";
+        return if is_new { Err(Stop::Failed(wanted.into(), why.to_owned())) } else { Ok(None) };
+    };
+    let by = match case.pinned(&target) {
+        Some(itself) => Some(itself),
+        None => case.owners_of(&target)?.into_iter().min(),
+    };
     Ok(by.map(|by| case.beside(case.subject(new), &by).with_fields(&fields)))
 }

@@ -1,16 +1,21 @@
 //! UPDATE of a pinned object, through the object itself or a subresource that returns it (`status`, `finalize`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::super::case::{Action, Case};
 use super::super::lookup::Answer;
 use super::super::marks::{Declared, Owned};
-use super::super::{Policy, Reason, Verdict, Who};
+use super::super::policy::{LONGEST_REQUEST, is_request};
+use super::super::{Reason, Verdict, Who};
 use crate::fields::{Change, Entry, Path, Segment, Set};
 
 /// The annotation by which the deployment controller still rewrites a template (removed from the API with
 /// `extensions/v1beta1`, obeyed to this day).
 const ROLLBACK: &str = "deprecated.deployment.rollback.to";
+
+/// How many managers an object may have for a person to become one more. The API server itself keeps at most ten that
+/// update (`DefaultMaxUpdateManagers`); those that apply it does not count.
+const MOST_MANAGERS: usize = 32;
 
 /// Refuses the changes of a pinned object that this caller may not make.
 pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
@@ -23,7 +28,7 @@ pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
     let same_version = owned.declared_version().is_some_and(|declared| {
         declared.split_once('/').unwrap_or(("", declared)) == (&*request.kind.group, &*request.kind.version)
     });
-    let permission = Permission { who: case.who, declared: &declared, same_version, policy: case.policy };
+    let permission = Permission { case, declared: &declared, same_version };
     let mut refused: Vec<Change<'_>> = changes.iter().filter(|change| !permission.allows(change)).cloned().collect();
     let ownership = Ownership { owned, after };
     // A refused write of a field also takes it from its owner: that is not worth a word of its own, unless the
@@ -31,10 +36,14 @@ pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
     let moved = match (refused.is_empty(), same_version, case.who) {
         (false, _, _) => ownership.is_gone(),
         (true, true, _) => ownership.moves(&declared),
-        (true, false, Who::Person | Who::Operator) => ownership.is_another(),
+        // The conversion may lose what the other version does not have, where no change is to be seen.
+        (true, false, Who::Person) => true,
+        (true, false, Who::Operator) => ownership.is_another(),
         (true, false, _) => false,
     };
-    let reason = if refused.is_empty() { Reason::OwnershipChanged } else { Reason::PinnedFieldChanged };
+    let crowded = case.who == Who::Person && ownership.is_crowded(!changes.is_empty());
+    let reason = if refused.is_empty() || crowded { Reason::OwnershipChanged } else { Reason::PinnedFieldChanged };
+    let moved = moved || crowded;
     if moved {
         refused.push(Change { path: Path::of_fields(&["metadata", "managedFields"]), before: None, after: None });
     }
@@ -47,15 +56,14 @@ pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
 }
 
 /// What one caller may change of one pinned object.
-struct Permission<'a> {
-    who: Who,
-    declared: &'a Declared<'a>,
+struct Permission<'c, 'a> {
+    case: &'c Case<'a>,
+    declared: &'c Declared<'a>,
     /// Whether the objects of the review are in the version in which `declared` is written.
     same_version: bool,
-    policy: &'a Policy,
 }
 
-impl Permission<'_> {
+impl Permission<'_, '_> {
     fn allows(&self, change: &Change<'_>) -> bool {
         // A forged owner lets the garbage collector delete the object, the annotation lets the deployment
         // controller rewrite it: nobody but git, whatever the policy says.
@@ -65,17 +73,24 @@ impl Permission<'_> {
         let touched = || self.declared.is_touched_by(&change.path);
         // Labels and annotations are the same in every version.
         let in_version = self.same_version || change.path.is_under(&["metadata"]);
-        match self.who {
+        match self.case.who {
             Who::GitOps => true,
             Who::System => !self.same_version || !self.declared.is_exact() || !touched(),
             Who::Operator => change.path.is_under(&["status"]) || (in_version && !touched()),
             Who::Person => {
                 self.same_version
                     && !change.path.is_under(&["status"])
-                    && self.policy.allows(&change.path)
+                    && (self.case.policy.allows(&change.path) || self.is_request(change))
                     && !touched()
             }
         }
+    }
+
+    /// Whether the change asks for a reconciliation, or an older revision.
+    fn is_request(&self, change: &Change<'_>) -> bool {
+        let (group, kind) = self.case.kind();
+        let is_short = change.after.is_none_or(|value| value.text().len() <= LONGEST_REQUEST);
+        is_short && is_request(&change.path, group, kind)
     }
 }
 
@@ -107,6 +122,14 @@ impl Ownership<'_, '_> {
         let before = self.owned.entries;
         before.len() != self.after.len()
             || before.iter().zip(self.after).any(|(a, b)| !a.is_of(b) || !same(a, b) || a.api_version != b.api_version)
+    }
+
+    /// Whether a person's write adds managers that no allowed change explains: without a change none, with one a single one, and
+    /// at most so many altogether. Each costs space in the object, and without space the declaration is dropped.
+    fn is_crowded(&self, changes_something: bool) -> bool {
+        let before: HashSet<_> = self.owned.entries.iter().map(Entry::identity).collect();
+        let added = self.after.iter().filter(|entry| !before.contains(&entry.identity())).count();
+        added > usize::from(changes_something) || (added > 0 && self.after.len() > MOST_MANAGERS)
     }
 
     /// Whether the declaration is narrowed, widened or doubled through a subresource, or a declared field gets one

@@ -34,11 +34,16 @@ pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
 /// collection, preemption; garbage collection only where git declares the owner, since an owner can be forged.
 fn is_their_work(case: &Case<'_>, old: &Object<'_>, owned: &Owned<'_>) -> bool {
     let name = case.request.user_info.username.as_ref();
-    let has_owners = !old.owners().is_empty();
     let declared = owned.declared();
     let owners_declared = declared.fields.at(&["metadata", "ownerReferences"]).is_some();
-    if name == COLLECTOR || (name == SHARED_CONTROLLER_IDENTITY && has_owners) {
-        return has_owners && owners_declared;
+    if is_collection(case, old) {
+        return !old.owners().is_empty() && owners_declared;
     }
     case.kind() == ("", "Pod") || DELETERS.contains(&name)
+}
+
+/// Whether the garbage collector deletes an object, which it does because of its owners.
+pub(super) fn is_collection(case: &Case<'_>, old: &Object<'_>) -> bool {
+    let name = case.request.user_info.username.as_ref();
+    name == COLLECTOR || (name == SHARED_CONTROLLER_IDENTITY && !old.owners().is_empty())
 }

@@ -1,9 +1,12 @@
-//! Changes of what belongs to a pinned object: its Pods, ReplicaSets, Jobs and ControllerRevisions, claims and endpoints.
+//! Changes of what belongs to a pinned object: the Pods and ReplicaSets of a workload, the endpoints of a Service, whatever a
+//! custom resource makes.
 
+use super::super::ancestors::is_part_kind;
 use super::super::case::{Action, Case};
 use super::super::lookup::Answer;
 use super::super::{Reason, Subject, Verdict, Who};
 use super::scaled;
+use crate::fields::Object;
 
 /// Judges UPDATE, DELETE and scale of what belongs to a pinned object. What git declares itself is judged by that.
 pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
@@ -13,6 +16,7 @@ pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
     let (group, kind) = case.kind();
     let descendants = case.policy.descendants;
     match case.action {
+        Action::Update { old, .. } if is_work_of_its_maker(case, old) => Ok(None),
         Action::Update { old, .. } if !case.changes().is_empty() => {
             let Some(ancestor) = case.ancestors(old, group, kind)?.into_iter().min() else { return Ok(None) };
             let debug = case.request.sub_resource == "ephemeralcontainers";
@@ -36,4 +40,14 @@ pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
         }
         _ => Ok(None),
     }
+}
+
+/// Whether an update leaves what an object is to its maker: the status, and the finalizers of what is on its way out. Not of
+/// the parts of a workload, whose makers are parts of Kubernetes.
+fn is_work_of_its_maker(case: &Case<'_>, old: &Object<'_>) -> bool {
+    let (group, kind) = case.kind();
+    let is_claim_or_endpoints =
+        matches!((group, kind), ("", "PersistentVolumeClaim" | "Endpoints") | ("discovery.k8s.io", "EndpointSlice"));
+    let is_kubernetes_own = is_part_kind(group, kind) || is_claim_or_endpoints;
+    !is_kubernetes_own && (case.request.sub_resource == "status" || old.is_dying())
 }

@@ -3,6 +3,7 @@
 use super::super::case::{Action, Case};
 use super::super::lookup::{Answer, Wanted};
 use super::super::{Reason, Subject, Verdict, Who};
+use super::deleted;
 use crate::fields::{Object, Path, Segment};
 use crate::names;
 
@@ -22,18 +23,26 @@ fn holds(case: &Case<'_>, object: &Object<'_>, subject: &Subject) -> Answer<bool
     Ok(!case.find(vec![wanted])?.is_empty())
 }
 
-/// Refuses the deletion of a holder, and changes of what keeps it: its owners, finalizers, status and gitward's labels.
+/// Refuses the deletion of a holder, and changes of what keeps it: its owners, finalizers, status and gitward's labels; of
+/// people also a Namespace's labels by which admission goes, and a definition's versions, schema and conversion.
 /// A forged owner or a lost finalizer lets the garbage collector delete it, a forged status stops a CRD's objects being
 /// served.
 pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
     // Operators may change what git leaves open of a declared object, its finalizers among them.
-    if case.who == Who::System || (case.who == Who::Operator && case.is_pinned()) {
+    let exempt = match case.who {
+        Who::GitOps => true,
+        // A forged owner lets it be collected, and git declares none of a holder that it does not declare.
+        Who::System => !matches!(case.action, Action::Delete(old) if deleted::is_collection(case, old)),
+        Who::Operator => case.is_pinned(),
+        Who::Person => false,
+    };
+    if exempt {
         return Ok(None);
     }
     let (object, held) = match case.action {
         Action::Delete(old) if !old.is_dying() && !case.is_pinned() => (old, Vec::new()),
         Action::Update { old, .. } => {
-            let held: Vec<_> = case.changes().iter().filter(|change| is_held(&change.path)).cloned().collect();
+            let held: Vec<_> = case.changes().iter().filter(|change| is_held(case, &change.path)).cloned().collect();
             if held.is_empty() {
                 return Ok(None);
             }
@@ -47,7 +56,48 @@ pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
     Ok(Some(case.refuse(Reason::HolderChanged, object, None).with_fields(&held)))
 }
 
-fn is_held(path: &Path) -> bool {
+/// Keys of labels and annotations of a Namespace that change what its Pods may be or what is put into them: by how they
+/// begin. Of Kubernetes' own admission plugins, service meshes and policy engines.
+const ADMISSION_KEYS: [&str; 12] = [
+    "admission.gatekeeper.sh/",
+    "config.linkerd.io/",
+    "istio-injection",
+    "istio.io/",
+    "kuma.io/",
+    "linkerd.io/",
+    "openshift.io/sa.scc",
+    "pod-security.kubernetes.io/",
+    "policy.sigstore.dev/",
+    "scheduler.alpha.kubernetes.io/",
+    "security.openshift.io/",
+    "sidecar.istio.io/",
+];
+
+/// What injectors of authorities write into a definition.
+const CA_BUNDLE: [&str; 5] = ["spec", "conversion", "webhook", "clientConfig", "caBundle"];
+
+fn is_held(case: &Case<'_>, path: &Path) -> bool {
+    if case.who == Who::Operator {
+        return is_kept(path);
+    }
+    let kind_specific = match case.kind() {
+        // Versions, schema and conversion change what the objects are without a review of them.
+        ("apiextensions.k8s.io", _) => path.meets(&["spec"]) && !path.is_under(&CA_BUNDLE),
+        ("", "Namespace") => match path.segments() {
+            [Segment::Field(a), Segment::Field(b), Segment::Field(key), ..]
+                if a == "metadata" && (b == "labels" || b == "annotations") =>
+            {
+                ADMISSION_KEYS.iter().any(|begin| key.starts_with(begin))
+            }
+            segments => segments.len() < 3 && path.meets(&["metadata", "annotations"]),
+        },
+        _ => false,
+    };
+    kind_specific || is_kept(path)
+}
+
+/// Whether a change at this path loosens what keeps a holder, of any kind.
+fn is_kept(path: &Path) -> bool {
     const HELD: [&[&str]; 4] =
         [&["metadata", "ownerReferences"], &["metadata", "finalizers"], &["spec", "finalizers"], &["status"]];
     let gitwards = match path.segments() {

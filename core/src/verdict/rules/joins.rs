@@ -1,7 +1,7 @@
 //! What would belong to a pinned object: owners make a child of an object, and the label of an EndpointSlice makes it
 //! a Service's.
 
-use super::super::ancestors::Ancestor;
+use super::super::ancestors::{Ancestor, is_part_kind};
 use super::super::case::Case;
 use super::super::lookup::Answer;
 use super::super::{Access, Reason, Verdict, Who};
@@ -14,11 +14,14 @@ pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
         return Ok(None);
     }
     let (group, kind) = case.kind();
-    let before = match old {
-        Some(old) => case.ancestors(old, group, kind)?,
-        None => Vec::new(),
+    let ancestors = |object| -> Answer<Vec<Ancestor>> {
+        if is_part_kind(group, kind) {
+            return case.owners_of(object);
+        }
+        Ok(case.ancestor_by_name(object, group, kind)?.into_iter().collect())
     };
-    let mut joined = case.ancestors(new, group, kind)?;
+    let before = old.map_or_else(|| Ok(Vec::new()), ancestors)?;
+    let mut joined = ancestors(new)?;
     joined.retain(|ancestor| !before.contains(ancestor));
     let is_cron_job = |ancestor: &Ancestor| (&*ancestor.subject.group, &*ancestor.subject.kind) == ("batch", "CronJob");
     let by_hand = old.is_none() && (group, kind) == ("batch", "Job") && joined.iter().all(is_cron_job);

@@ -13,6 +13,7 @@ mod exclusive;
 mod forged;
 mod holder;
 mod joins;
+mod names;
 mod scaled;
 mod selected;
 mod self_protection;
@@ -26,7 +27,7 @@ use super::{Access, Reason, Subject, Verdict};
 pub(super) type Rule = for<'c, 'a> fn(&'c Case<'a>) -> Answer<Option<Verdict>>;
 
 /// All rules.
-pub(super) const ALL: [Rule; 14] = [
+pub(super) const ALL: [Rule; 15] = [
     access::judge,
     aggregated::judge,
     autoscaler::judge,
@@ -37,6 +38,7 @@ pub(super) const ALL: [Rule; 14] = [
     forged::judge,
     holder::judge,
     joins::judge,
+    names::judge,
     scaled::judge,
     selected::by_workload_or_service,
     selected::template_by_service,

@@ -8,15 +8,18 @@ use super::super::{Verdict, Who};
 use crate::fields::{Change, Object, Path};
 use crate::json::{Json, Members};
 
-/// Types that select Pods: group, version, plural and kind. Services stand first.
-const SELECTING: [(&str, &str, &str, &str); 7] = [
+/// A type that selects: group, version, plural and kind.
+type Selecting = (&'static str, &'static str, &'static str, &'static str);
+
+/// The types that select Pods. Services stand first; the last two select ControllerRevisions too.
+const SELECTING: [Selecting; 7] = [
     ("", "v1", "services", "Service"),
     ("", "v1", "replicationcontrollers", "ReplicationController"),
     ("apps", "v1", "deployments", "Deployment"),
     ("apps", "v1", "replicasets", "ReplicaSet"),
+    ("batch", "v1", "jobs", "Job"),
     ("apps", "v1", "statefulsets", "StatefulSet"),
     ("apps", "v1", "daemonsets", "DaemonSet"),
-    ("batch", "v1", "jobs", "Job"),
 ];
 
 /// Labels by which the controllers of workloads tell their own Pods apart (Kubernetes documentation, "Well-Known Labels").
@@ -28,12 +31,16 @@ const OF_CONTROLLERS: [&str; 5] = [
     "statefulset.kubernetes.io/pod-name",
 ];
 
-/// Refuses a Pod or ReplicaSet whose labels match the selector of a pinned workload or Service.
+/// Refuses a Pod, ReplicaSet or ControllerRevision whose labels match the selector of a pinned workload or Service.
 pub(super) fn by_workload_or_service(case: &Case<'_>) -> Answer<Option<Verdict>> {
-    let is_taken = matches!(case.kind(), ("", "Pod") | ("apps", "ReplicaSet"));
-    let Some((old, new)) = candidate(case).filter(|_| is_taken) else { return Ok(None) };
+    let types: &[Selecting] = match case.kind() {
+        ("", "Pod") | ("apps", "ReplicaSet") => &SELECTING,
+        ("apps", "ControllerRevision") => &SELECTING[5..],
+        _ => return Ok(None),
+    };
+    let Some((old, new)) = candidate(case) else { return Ok(None) };
     let labels = new.labels();
-    let newly = newly_selected(case, &SELECTING, &new.meta.namespace, old.map(Object::labels), &labels)?;
+    let newly = newly_selected(case, types, &new.meta.namespace, old.map(Object::labels), &labels)?;
     let keys: Vec<&str> = newly.iter().flat_map(|(selector, _)| selector.keys()).collect();
     let is_part = |key: &str| keys.contains(&key) || OF_CONTROLLERS.contains(&key);
     let mut fields: Vec<Change<'_>> = labels
@@ -53,12 +60,16 @@ pub(super) fn template_by_service(case: &Case<'_>) -> Answer<Option<Verdict>> {
     let below: &[&str] = match case.kind() {
         ("batch", "CronJob") => &["spec", "jobTemplate", "spec", "template", "metadata", "labels"],
         ("", "PodTemplate") => &["template", "metadata", "labels"],
+        ("apps", "ControllerRevision") => &["data", "spec", "template", "metadata", "labels"],
         ("", "ReplicationController") | ("apps", _) | ("batch", "Job") => &["spec", "template", "metadata", "labels"],
         _ => return Ok(None),
     };
     let Some((old, new)) = candidate(case) else { return Ok(None) };
     let labels = new.at(below).map(Json::members).unwrap_or_default();
     let before = old.map(|old| old.at(below).map(Json::members).unwrap_or_default());
+    if labels.is_empty() {
+        return Ok(None);
+    }
     let newly = newly_selected(case, &SELECTING[..1], &new.meta.namespace, before, &labels)?;
     let by = newly.iter().map(|(_, by)| by).min();
     Ok(by.map(|by| case.beside(case.subject(new), by)))
@@ -76,12 +87,12 @@ fn candidate<'a>(case: &Case<'a>) -> Option<(Option<&'a Object<'a>>, &'a Object<
 /// The selectors of pinned objects that match labels now and did not before.
 fn newly_selected(
     case: &Case<'_>,
-    types: &[(&str, &str, &str, &str)],
+    types: &[Selecting],
     namespace: &str,
     before: Option<Members<'_>>,
     labels: &Members<'_>,
 ) -> Answer<Vec<(Selector, Ancestor)>> {
-    if labels.is_empty() || before.as_ref().is_some_and(|before| same_labels(before, labels)) {
+    if before.as_ref().is_some_and(|before| same_labels(before, labels)) {
         return Ok(Vec::new());
     }
     let mut selectors = selectors(case, namespace, types)?;
@@ -92,12 +103,8 @@ fn newly_selected(
 }
 
 /// The selectors of the pinned objects of some types in a namespace.
-fn selectors(
-    case: &Case<'_>,
-    namespace: &str,
-    types: &[(&str, &str, &str, &str)],
-) -> Answer<Vec<(Selector, Ancestor)>> {
-    let wanted = |(group, version, plural, _): &(&str, &str, &str, &str)| {
+fn selectors(case: &Case<'_>, namespace: &str, types: &[Selecting]) -> Answer<Vec<(Selector, Ancestor)>> {
+    let wanted = |(group, version, plural, _): &Selecting| {
         Wanted::Pinned(TypeName::resource(group, version, plural), namespace.to_owned())
     };
     case.find(types.iter().map(wanted).collect())?;
@@ -107,7 +114,8 @@ fn selectors(
         let api_version = if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") };
         for object in case.find(vec![wanted(of)])? {
             let object = object.with_type(&api_version, kind);
-            let selector = object.at(&["spec", "selector"]).and_then(Selector::read);
+            let read = if group.is_empty() { Selector::read_map } else { Selector::read };
+            let selector = object.at(&["spec", "selector"]).and_then(read);
             selectors.extend(selector.zip(case.pinned(&object)));
         }
     }

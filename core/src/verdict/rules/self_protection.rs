@@ -84,12 +84,12 @@ impl<'a> Case<'a> {
         own_kind || in_namespace(request, &self.policy.own.name)
     }
 
-    /// Whether a token is asked for an account whose token makes its bearer the reconciler, or an operator.
+    /// Whether a token is asked for an account whose token makes its bearer the reconciler, an operator or an installer.
     fn is_token_of_a_known_account(&self) -> bool {
         let request = self.request;
         let account = service_account(&request.namespace, &request.name);
         let policy = self.policy;
-        [policy.owner.identities(), &policy.operators, &policy.system]
+        [policy.owner.identities(), &policy.operators, &policy.system, &policy.installers.users]
             .into_iter()
             .flatten()
             .any(|known| *known == account)
