@@ -4,8 +4,8 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use gitward_core::fields::{Path, People, declares, fold, handover, is_left, leave};
-use gitward_core::plan::ObjectKey;
 use gitward_core::names::group_of;
+use gitward_core::plan::ObjectKey;
 use gitward_core::verdict::{Pattern, is_request};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::Client;

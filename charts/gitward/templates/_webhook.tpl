@@ -291,10 +291,9 @@ webhooks:
     namespaceSelector: {}
     matchConditions:
       {{- include "gitward.people" $ | nindent 6 }}
-  {{- end }}
   # The garbage collector: an owner that git does not declare would let it delete what holds pinned objects.
-  - name: guarded-holders-system.gitward.dev
-    {{- include "gitward.entry" . | nindent 4 }}
+  - name: {{ $label }}-holders-system.gitward.dev
+    {{- include "gitward.entry" $ | nindent 4 }}
     failurePolicy: Ignore
     rules:
       - apiGroups: [""]
@@ -302,21 +301,25 @@ webhooks:
         operations: [DELETE]
         resources: [namespaces]
         scope: "*"
+      {{- if eq $label "guarded" }}
       - apiGroups: [apiextensions.k8s.io]
         apiVersions: ["*"]
         operations: [DELETE]
         resources: [customresourcedefinitions]
         scope: "*"
+      {{- end }}
     objectSelector:
-      matchExpressions: [{key: gitward.dev/guarded, operator: Exists}]
+      matchExpressions: [{key: gitward.dev/{{ $label }}, operator: Exists}]
     namespaceSelector: {}
     matchConditions:
-      {{- include "gitward.systemOnly" . | nindent 6 }}
-  # Roles that a pinned ClusterRole would take in. Any ClusterRole may be taken in: it is not worth that none can
-  # be created while no guard answers.
-  - name: aggregation.gitward.dev
-    {{- include "gitward.entry" . | nindent 4 }}
-    failurePolicy: Ignore
+      {{- include "gitward.systemOnly" $ | nindent 6 }}
+  {{- end }}
+  {{- range $fails := list false true }}
+  # Roles that a pinned ClusterRole would take in{{ if $fails }}, of those that say that they are to be{{ else }}. Any ClusterRole may be: it is not worth that none can
+  # be created while no guard answers{{ end }}.
+  - name: {{ if $fails }}aggregating{{ else }}aggregation{{ end }}.gitward.dev
+    {{- include "gitward.entry" $ | nindent 4 }}
+    failurePolicy: {{ if $fails }}Fail{{ else }}Ignore{{ end }}
     rules:
       - apiGroups: [rbac.authorization.k8s.io]
         apiVersions: ["*"]
@@ -326,5 +329,9 @@ webhooks:
     objectSelector: {}
     namespaceSelector: {}
     matchConditions:
-      {{- include "gitward.people" . | nindent 6 }}
+      {{- include "gitward.people" $ | nindent 6 }}
+      # gitward's own are protected by an admission policy, and Helm must be able to repair a dead guard.
+      - name: aggregates
+        expression: "{{ if not $fails }}!{{ end }}(!(has(object.metadata.name) && object.metadata.name.startsWith('gitward-')) && has(object.metadata.labels) && object.metadata.labels.exists(k, k.contains('/aggregate-to-')))"
+  {{- end }}
 {{- end }}

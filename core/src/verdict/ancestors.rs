@@ -20,6 +20,13 @@ pub(super) struct Ancestor {
     pub(super) pin: Option<Pin>,
 }
 
+impl Ancestor {
+    /// Whether it is a CronJob, of which people may make a Job by hand.
+    pub(super) fn is_cron_job(&self) -> bool {
+        (self.subject.group.as_str(), self.subject.kind.as_str()) == ("batch", "CronJob")
+    }
+}
+
 /// The kinds of which workloads are made: an object of them that names an owner becomes part of it.
 pub(super) fn is_part_kind(group: &str, kind: &str) -> bool {
     matches!((group, kind), ("", "Pod") | ("apps", "ReplicaSet" | "ControllerRevision") | ("batch", "Job"))

@@ -19,8 +19,11 @@ const MOST_MANAGERS: usize = 32;
 
 /// Refuses the changes of a pinned object that this caller may not make.
 pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
-    let Some(owned) = case.owned.as_ref().filter(|owned| owned.pinned()) else { return Ok(None) };
     let Action::Update { old, new } = case.action else { return Ok(None) };
+    let Some(owned) = case.owned.as_ref().filter(|owned| owned.pinned()) else {
+        let is_nothing = case.who != Who::System && case.changes().is_empty();
+        return Ok(is_nothing.then(|| Verdict::allow(Reason::NoRefusedChange)));
+    };
     let after = &new.meta.managed_fields;
     let changes = case.changes();
     let declared = owned.declared();

@@ -1,10 +1,10 @@
 //! Changes of what belongs to a pinned object: the Pods and ReplicaSets of a workload, the endpoints of a Service, whatever a
 //! custom resource makes.
 
-use super::super::ancestors::is_part_kind;
+use super::super::ancestors::{Ancestor, is_part_kind};
 use super::super::case::{Action, Case};
 use super::super::lookup::Answer;
-use super::super::{Reason, Subject, Verdict, Who};
+use super::super::{Access, Reason, Subject, Verdict, Who};
 use super::scaled;
 use crate::fields::Object;
 
@@ -25,8 +25,16 @@ pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
             Ok(Some(verdict.with_refused(case.changes())))
         }
         Action::Delete(old) if !old.is_dying() => {
-            let Some(ancestor) = case.ancestors(old, group, kind)?.into_iter().min() else { return Ok(None) };
-            Ok(Some(case.access(descendants.delete, Reason::DescendantDeleted, case.subject(old), &ancestor)))
+            let ancestors = case.ancestors(old, group, kind)?;
+            let by_hand = is_made_by_hand(old) && ancestors.iter().all(Ancestor::is_cron_job);
+            // Whoever may make such a Job may delete it.
+            let access = match descendants.run_job {
+                Access::Refuse => descendants.delete,
+                made if by_hand && descendants.delete == Access::Refuse => made,
+                _ => descendants.delete,
+            };
+            let ancestor = ancestors.into_iter().min();
+            Ok(ancestor.map(|by| case.access(access, Reason::DescendantDeleted, case.subject(old), &by)))
         }
         Action::Scale { old, new } => {
             let Some(change) = scaled::change(old, new) else { return Ok(None) };
@@ -40,6 +48,11 @@ pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
         }
         _ => Ok(None),
     }
+}
+
+/// Whether `kubectl create job --from` made a Job. On what a CronJob made nobody but the job controller sets this.
+fn is_made_by_hand(job: &Object<'_>) -> bool {
+    job.kind == "Job" && job.annotation("cronjob.kubernetes.io/instantiate").as_deref() == Some("manual")
 }
 
 /// Whether an update leaves what an object is to its maker: the status, and the finalizers of what is on its way out. Not of

@@ -23,8 +23,7 @@ pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
     let before = old.map_or_else(|| Ok(Vec::new()), ancestors)?;
     let mut joined = ancestors(new)?;
     joined.retain(|ancestor| !before.contains(ancestor));
-    let is_cron_job = |ancestor: &Ancestor| (&*ancestor.subject.group, &*ancestor.subject.kind) == ("batch", "CronJob");
-    let by_hand = old.is_none() && (group, kind) == ("batch", "Job") && joined.iter().all(is_cron_job);
+    let by_hand = old.is_none() && (group, kind) == ("batch", "Job") && joined.iter().all(Ancestor::is_cron_job);
     let access = if by_hand { case.policy.descendants.run_job } else { Access::Refuse };
     let ancestor = joined.into_iter().min();
     Ok(ancestor.map(|ancestor| {
