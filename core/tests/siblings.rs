@@ -417,6 +417,17 @@ fn no_tokens_of_accounts_that_the_guard_trusts() {
 }
 
 #[test]
+fn an_exclusive_namespace_takes_questions() {
+    let mut exclusive = policy();
+    exclusive.exclusive.namespaces.push(NS.to_owned());
+    let question = plain("authorization.k8s.io/v1", "LocalSubjectAccessReview", "", None);
+    let review = |object: &Value| request(&dev(), "CREATE", "", None, Some(object));
+    assert_eq!(reason_under(&exclusive, &live(), &review(&question)), "NotPinned");
+    let object = plain("v1", "ConfigMap", "a", None);
+    assert_eq!(reason_under(&exclusive, &live(), &review(&object)), "ExclusiveNamespace");
+}
+
+#[test]
 fn an_owner_hides_nothing_and_more_than_are_looked_up_refuse() {
     let owners = |kinds: &[(&str, &str, String)]| -> Value {
         kinds

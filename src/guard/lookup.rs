@@ -43,8 +43,6 @@ enum Failure {
     Answer(serde_json::Error),
     /// The kind is not served at this moment. That is not the same as that there is no such object.
     NotServed(String),
-    /// A name that cannot stand in a URL.
-    Name(String),
 }
 
 impl From<kube::Error> for Failure {
@@ -85,7 +83,6 @@ impl Cluster {
             )),
             Ok(Err(Failure::Api(error))) => Found::Failed(describe(&error)),
             Ok(Err(Failure::NotServed(kind))) => Found::Failed(format!("the API server does not serve {kind}")),
-            Ok(Err(Failure::Name(name))) => Found::Failed(format!("{name:?} is no name of an object")),
             Ok(Err(Failure::Answer(error))) => Found::Failed(error.to_string()),
             Err(_) => Found::Failed(format!("the API server did not answer within {} s", PATIENCE.as_secs())),
         }
@@ -101,9 +98,6 @@ impl Cluster {
     }
 
     async fn get_one(&self, one: &ObjectName) -> Result<Vec<Box<RawValue>>, Failure> {
-        if !is_name(&one.name) {
-            return Err(Failure::Name(one.name.clone()));
-        }
         let (resource, namespaced) = self.resource(&one.of).await?;
         let namespace = Some(one.namespace.as_str()).filter(|namespace| namespaced && !namespace.is_empty());
         let request = Request::new(DynamicObject::url_path(&resource, namespace));
@@ -151,24 +145,5 @@ impl Cluster {
         let found = (resource, capabilities.scope == Scope::Namespaced);
         self.resources.write().await.insert(named, found.clone());
         Ok(found)
-    }
-}
-
-/// Whether a name can stand in a URL as it is. References hold whatever people wrote: `web?x=1`, `a/../..`.
-fn is_name(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
-    !matches!(name, "" | "." | "..") && name.len() <= 253 && name.bytes().all(is_plain)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_can_stand_in_a_url_is_asked_for() {
-        assert!(["web-0", "a.b", "system:aggregate"].into_iter().all(is_name));
-        for name in ["", ".", "..", "a/../..", "web?x=1", "web#x", "a b", "%2e", "ü"] {
-            assert!(!is_name(name), "{name}");
-        }
     }
 }

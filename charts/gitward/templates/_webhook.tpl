@@ -157,7 +157,7 @@ webhooks:
         apiVersions: ["*"]
         operations: [UPDATE]
         resources: ["*/scale"]
-        scope: Namespaced
+        scope: "*"
       - apiGroups: [""]
         apiVersions: ["*"]
         operations: [CREATE, UPDATE, DELETE, CONNECT]
@@ -242,7 +242,7 @@ webhooks:
         apiVersions: ["*"]
         operations: [UPDATE]
         resources: ["*/scale"]
-        scope: Namespaced
+        scope: "*"
     objectSelector: {}
     namespaceSelector:
       matchExpressions:

@@ -4,9 +4,6 @@ use std::fmt::Write as _;
 
 use super::{Pin, Reason, RefusedField, Verdict};
 
-/// How many fields a message names.
-const MOST_FIELDS: usize = 50;
-
 /// What is known of the GitSync that declares the object, beyond its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SyncInfo {
@@ -30,10 +27,7 @@ pub fn message(verdict: &Verdict, sync: Option<&SyncInfo>) -> Option<String> {
             _ => "You tried to change",
         };
         let _ = write!(out, "\n{what}:");
-        verdict.fields.iter().take(MOST_FIELDS).for_each(|field| push_field(&mut out, field));
-        if let Some(more) = verdict.fields.len().checked_sub(MOST_FIELDS).filter(|more| *more > 0) {
-            let _ = write!(out, "\n  and {more} more fields");
-        }
+        verdict.fields.iter().for_each(|field| push_field(&mut out, field));
     }
     push_advice(&mut out, verdict, sync);
     Some(out)

@@ -10,7 +10,9 @@ pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
     let request = case.request;
     let exclusive = &case.policy.exclusive;
     let is_closed = exclusive.namespaces.iter().any(|namespace| *namespace == request.namespace);
-    if !is_closed || case.who != Who::Person || case.is_pinned() || case.kind() == ("", "Namespace") {
+    // A question is no object: nothing is stored of it.
+    let is_question = matches!(case.kind().0, "authorization.k8s.io" | "authentication.k8s.io");
+    if !is_closed || case.who != Who::Person || case.is_pinned() || case.kind() == ("", "Namespace") || is_question {
         return Ok(None);
     }
     let subject = match case.action {
