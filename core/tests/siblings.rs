@@ -278,6 +278,12 @@ fn holders_keep_what_their_objects_depend_on() {
     let webhook = changed("/spec/conversion/webhook/clientConfig", json!({"caBundle": "YQ=="}));
     let rotated = with(webhook.clone(), "/spec/conversion/webhook/clientConfig/caBundle", json!("Yg=="));
     assert_eq!(update(&webhook, &rotated), "NotPinned", "an injector of authorities");
+    let mut installer = policy();
+    installer.installers.users.push("dev".to_owned());
+    let own = with(definition.clone(), "/metadata/name", json!("gitsyncs.gitward.dev"));
+    let upgraded = request(&dev(), "UPDATE", "", Some(&own), Some(&with(own.clone(), "/spec/versions", json!([]))));
+    assert_eq!(reason(&upgraded), "GitwardProtected");
+    assert_eq!(reason_under(&installer, &live(), &upgraded), "NotPinned", "an installer upgrades gitward");
     let operator = |new: &Value| request(&account("ops", "op"), "UPDATE", "", Some(&definition), Some(new));
     assert_eq!(reason(&operator(&changed("/spec/versions", json!([])))), "NotPinned");
     assert_eq!(reason(&operator(&changed("/metadata/labels", json!({})))), "HolderChanged");
@@ -340,6 +346,12 @@ fn a_person_does_not_crowd_out_the_declaration() {
     assert_eq!(update(&before, &managed(asks(before.clone()), &names(1))), "NoRefusedChange", "one for its change");
     assert_eq!(update(&before, &managed(asks(before.clone()), &names(2))), "OwnershipChanged");
     assert_eq!(update(&before, &managed(before.clone(), &names(1))), "OwnershipChanged", "for nothing");
+    let merged = ["m0".to_owned(), "ancient-changes".to_owned()];
+    assert_eq!(
+        update(&before, &managed(asks(before.clone()), &merged)),
+        "NoRefusedChange",
+        "the API server merges the oldest"
+    );
     let crowded = managed(before, &names(40));
     assert_eq!(update(&crowded, &asks(crowded.clone())), "NoRefusedChange", "it is one of them already");
     let more = managed(asks(crowded.clone()), &["one more".to_owned()]);

@@ -13,6 +13,8 @@ use crate::fields::{Change, Entry, Path, Segment, Set};
 /// `extensions/v1beta1`, obeyed to this day).
 const ROLLBACK: &str = "deprecated.deployment.rollback.to";
 
+/// The manager into which the API server merges the oldest of more than ten that update.
+const ANCIENT: &str = "ancient-changes";
 /// How many managers an object may have for a person to become one more. The API server itself keeps at most ten that
 /// update (`DefaultMaxUpdateManagers`); those that apply it does not count.
 const MOST_MANAGERS: usize = 32;
@@ -131,7 +133,8 @@ impl Ownership<'_, '_> {
     /// at most so many altogether. Each costs space in the object, and without space the declaration is dropped.
     fn is_crowded(&self, changes_something: bool) -> bool {
         let before: HashSet<_> = self.owned.entries.iter().map(Entry::identity).collect();
-        let added = self.after.iter().filter(|entry| !before.contains(&entry.identity())).count();
+        let is_added = |entry: &&Entry<'_>| entry.manager != ANCIENT && !before.contains(&entry.identity());
+        let added = self.after.iter().filter(is_added).count();
         added > usize::from(changes_something) || (added > 0 && self.after.len() > MOST_MANAGERS)
     }
 

@@ -81,7 +81,9 @@ fn is_held(case: &Case<'_>, path: &Path) -> bool {
         return is_kept(path);
     }
     let kind_specific = match case.kind() {
-        // Versions, schema and conversion change what the objects are without a review of them.
+        // Versions, schema and conversion change what the objects are without a review of them. Those of gitward's own kinds are
+        // protected as gitward itself, which an installer may upgrade.
+        ("apiextensions.k8s.io", _) if case.request.name.ends_with(&format!(".{}", names::GROUP)) => false,
         ("apiextensions.k8s.io", _) => path.meets(&["spec"]) && !path.is_under(&CA_BUNDLE),
         ("", "Namespace") => match path.segments() {
             [Segment::Field(a), Segment::Field(b), Segment::Field(key), ..]
