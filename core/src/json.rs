@@ -60,6 +60,11 @@ impl<'a> Json<'a> {
         self.read::<MembersOf<'a>>().map(|read| read.0).unwrap_or_default()
     }
 
+    /// The members in the order in which they stand, also those of one name; none where it is no object.
+    pub(crate) fn entries(self) -> Vec<(Cow<'a, str>, Json<'a>)> {
+        self.read::<EntriesOf<'a>>().map(|read| read.0).unwrap_or_default()
+    }
+
     /// The items; none where it is no array.
     pub fn items(self) -> Vec<Json<'a>> {
         self.read::<ItemsOf<'a>>().map(|read| read.0).unwrap_or_default()
@@ -110,6 +115,21 @@ impl<'a> Json<'a> {
         self.0 == other.0 || self.value().zip(other.value()).is_some_and(|(a, b)| a == b)
     }
 
+    /// Its text in the one way in which path elements keep values. A string without escapes and a short whole number are
+    /// written in that way already.
+    pub(crate) fn canonical(self) -> String {
+        let text = self.0;
+        let is_plain = match text.as_bytes() {
+            [b'"', inner @ .., b'"'] => !inner.contains(&b'\\'),
+            [b'1'..=b'9', digits @ ..] => digits.len() < 18 && digits.iter().all(u8::is_ascii_digit),
+            other => other == b"0",
+        };
+        if is_plain {
+            return text.to_owned();
+        }
+        self.value().map_or_else(|| text.to_owned(), |value| value.to_string())
+    }
+
     /// Reads it as a type. `None` where it is of another.
     pub fn read<T: Deserialize<'a>>(self) -> Option<T> {
         serde_json::from_str(self.0).ok()
@@ -144,6 +164,30 @@ impl<'de> Deserialize<'de> for MembersOf<'de> {
                     members.insert(key, value);
                 }
                 Ok(MembersOf(members))
+            }
+        }
+        deserializer.deserialize_map(Visit)
+    }
+}
+
+struct EntriesOf<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
+
+impl<'de> Deserialize<'de> for EntriesOf<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+        impl<'de> Visitor<'de> for Visit {
+            type Value = EntriesOf<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some((Text(key), value)) = map.next_entry::<Text<'de>, Json<'de>>()? {
+                    entries.push((key, value));
+                }
+                Ok(EntriesOf(entries))
             }
         }
         deserializer.deserialize_map(Visit)

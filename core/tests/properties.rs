@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use gitward_core::fields::{FieldSet, Object, Path, Segment, diff};
+use gitward_core::fields::{Object, Path, Segment, Set, diff};
 use gitward_core::json::Json;
 use gitward_core::verdict::{Listed, Policy, Request};
 use serde_json::value::{RawValue, to_raw_value};
@@ -13,6 +13,8 @@ use serde_json::{Map, Value, json};
 mod plan;
 #[path = "properties/preview.rs"]
 mod preview;
+#[path = "properties/verdict.rs"]
+mod verdict;
 
 /// How many random inputs each property is tried with. `GITWARD_FUZZ=<number>` tries more: `make fuzz`.
 fn rounds() -> u64 {
@@ -125,7 +127,7 @@ fn a_change_of_what_is_owned_is_found_inside_of_the_set_and_only_there() {
         let path = change(random, &mut after);
         let (old, new, set) = (raw(&before), raw(&after), raw(&set));
         let (old, new) = (Object::read(Json::from(&*old)).unwrap(), Object::read(Json::from(&*new)).unwrap());
-        let owned = FieldSet::of(Json::from(&*set));
+        let owned = Set::of(Json::from(&*set));
         let changes = diff(&old, &new, &owned);
         assert!(!changes.is_empty(), "seed {seed}: nothing found from {before} to {after}");
         for change in &changes {
@@ -150,7 +152,7 @@ fn a_change_outside_of_the_set_is_never_found_inside() {
         after["other"] = json!("changed");
         let (old, new, set) = (raw(&before), raw(&after), raw(&set));
         let (old, new) = (Object::read(Json::from(&*old)).unwrap(), Object::read(Json::from(&*new)).unwrap());
-        let owned = FieldSet::of(Json::from(&*set));
+        let owned = Set::of(Json::from(&*set));
         let changes = diff(&old, &new, &owned);
         assert!(!changes.is_empty(), "seed {seed}");
         for change in changes {
@@ -164,11 +166,11 @@ fn a_set_holds_each_of_its_paths_and_shares_them_with_itself() {
     for seed in 1..rounds() {
         let (_, set) = object(&mut Random::of(seed));
         let set = raw(&set);
-        let owned = FieldSet::of(Json::from(&*set));
+        let owned = Set::of(Json::from(&*set));
         let paths = owned.paths();
         assert!(paths.iter().all(|path| owned.is_touched_by(path)), "seed {seed}");
-        assert!(owned.shares_beyond(&owned, &FieldSet::default()), "seed {seed}");
-        assert!(!owned.shares_beyond(&owned, &owned), "seed {seed}");
+        assert!(owned.shares_beyond(&owned, None), "seed {seed}");
+        assert!(!owned.shares_beyond(&owned, Some(&owned)), "seed {seed}");
         assert!(!owned.is_touched_by(&Path::of_fields(&["nothing", "of", "it"])), "seed {seed}");
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use gitward_core::fields::{Path, People, declares, fold, handover, is_left, leave};
+use gitward_core::names::group_of;
 use gitward_core::plan::ObjectKey;
 use gitward_core::verdict::{Pattern, is_request};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
@@ -67,7 +68,8 @@ impl Rules {
 impl TakeOver {
     /// Whether what people add at a path stays theirs.
     pub fn stays(&self, path: &Path, declared: &Declaration) -> bool {
-        is_request(path)
+        let text = |name: &str| declared.object[name].as_str().unwrap_or_default();
+        is_request(path, group_of(text("apiVersion")), text("kind"))
             || self.allow.iter().any(|pattern| pattern.matches(path))
             || is_left(path, &declared.leave, &declared.object)
     }

@@ -14,7 +14,7 @@ use kube::Client;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Request};
 use kube::core::Resource;
 use kube::core::params::GetParams;
-use kube::discovery::{Scope, oneshot::pinned_kind};
+use kube::discovery::{self, Scope};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
@@ -55,8 +55,8 @@ pub(super) enum Lookup {
 pub(super) struct Cluster {
     client: Client,
     metrics: Metrics,
-    /// The resources of the kinds that owner references named so far: some ten in any cluster.
-    resources: RwLock<HashMap<GroupVersionKind, (ApiResource, bool)>>,
+    /// The resources of the groups and kinds that references named so far: some ten in any cluster.
+    resources: RwLock<HashMap<(String, String), (ApiResource, bool)>>,
     /// What is left of [`ALL_BYTES`].
     room: Arc<Semaphore>,
 }
@@ -80,6 +80,9 @@ enum Failure {
     TooLarge(usize),
     #[error("the list has more than {PAGES} pages of {PAGE} objects")]
     TooMany,
+    /// The kind is not served at this moment. That is not the same as that there is no such object.
+    #[error("the API server does not serve {0}")]
+    NotServed(String),
 }
 
 /// The answer to one look-up, as it arrives.
@@ -214,7 +217,8 @@ impl Cluster {
         }
     }
 
-    async fn resource(&self, of: &TypeName) -> Result<(ApiResource, bool), kube::Error> {
+    /// The resource of a type. What is named by its kind is found in whatever version is served, as controllers do.
+    async fn resource(&self, of: &TypeName) -> Result<(ApiResource, bool), Failure> {
         let kind = match &of.by {
             By::Resource(plural) => {
                 let gvk = GroupVersionKind::gvk(&of.group, &of.version, "");
@@ -222,13 +226,19 @@ impl Cluster {
             }
             By::Kind(kind) => kind,
         };
-        let gvk = GroupVersionKind::gvk(&of.group, &of.version, kind);
-        if let Some(known) = self.resources.read().await.get(&gvk) {
+        let named = (of.group.clone(), kind.clone());
+        if let Some(known) = self.resources.read().await.get(&named) {
             return Ok(known.clone());
         }
-        let (resource, capabilities) = pinned_kind(&self.client, &gvk).await?;
+        let not_served = || Failure::NotServed(format!("{kind} of group {:?}", of.group));
+        let group = match discovery::group(&self.client, &of.group).await {
+            Err(kube::Error::Discovery(_)) => return Err(not_served()),
+            other => other?,
+        };
+        let served = group.resources_by_stability().into_iter().find(|(resource, _)| resource.kind == *kind);
+        let (resource, capabilities) = served.ok_or_else(not_served)?;
         let found = (resource, capabilities.scope == Scope::Namespaced);
-        self.resources.write().await.insert(gvk, found.clone());
+        self.resources.write().await.insert(named, found.clone());
         Ok(found)
     }
 }
@@ -249,8 +259,6 @@ struct PageMetadata {
 fn failed(failure: &Failure) -> Found {
     match failure {
         Failure::Api(error) if is_status(error, 404) => Found::Absent,
-        // A kind that is not served has no objects: nothing can belong to one.
-        Failure::Api(kube::Error::Discovery(_)) => Found::Absent,
         Failure::Api(error) if is_status(error, 403) => Found::Failed(format!(
             "{}. An administrator grants it with the chart's value guard.extraLookups",
             bounded(&describe(error), SHOWN)

@@ -75,8 +75,8 @@ impl State {
     }
 }
 
-/// Keeps `current` as the GuardPolicy named `default` says; without it, or while it is invalid, the strict built-in
-/// one holds.
+/// Keeps `current` as the GuardPolicy named `default` says. While it is missing or invalid the last valid one holds, and the
+/// strict built-in one where there was none: whose declarations are enforced does not change because a policy is gone.
 async fn follow_policy(
     client: Client,
     built_in: Arc<Policy>,
@@ -95,24 +95,27 @@ async fn follow_policy(
             }
             Ok(Some(watcher::Event::Apply(found) | watcher::Event::InitApply(found))) => {
                 seen = true;
-                policy(&found.spec, &built_in.own, &built_in.owner).map(Arc::new)
+                policy(&found.spec, &built_in.own, &built_in.owner)
             }
-            Ok(Some(watcher::Event::InitDone)) if seen => {
+            Ok(Some(event @ (watcher::Event::InitDone | watcher::Event::Delete(_)))) => {
+                if !seen || matches!(event, watcher::Event::Delete(_)) {
+                    warn!("there is no GuardPolicy: the last valid one holds");
+                }
                 loaded.send_replace(true);
                 continue;
             }
-            Ok(Some(watcher::Event::InitDone | watcher::Event::Delete(_))) => Ok(built_in.clone()),
             Err(error) => {
                 warn!(%error, "the GuardPolicy cannot be watched: the last one known holds");
                 continue;
             }
         };
-        let next = next.unwrap_or_else(|error| {
-            warn!(%error, "the GuardPolicy is invalid: everything is enforced");
-            built_in.clone()
-        });
-        info!(mode = ?next.mode, allowed_fields = next.allow.len(), "follows the policy");
-        *current.write().unwrap_or_else(PoisonError::into_inner) = next;
+        match next {
+            Ok(next) => {
+                info!(mode = ?next.mode, allowed_fields = next.allow.len(), "follows the policy");
+                *current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+            }
+            Err(error) => warn!(%error, "the GuardPolicy is invalid: the last valid one holds"),
+        }
         loaded.send_replace(true);
     }
 }

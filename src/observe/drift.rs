@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gitward_core::fields::{Change, FieldSet, Object, diff};
+use gitward_core::fields::{Change, Object, Set, diff};
 use gitward_core::plan::ObjectKey;
 use kube::api::DynamicObject;
 
@@ -49,8 +49,7 @@ pub(super) fn describe(drifted: &DynamicObject, applied: &DynamicObject) -> Stri
     let (from, to) = (text(drifted), text(applied));
     let read = |text| serde_json::from_str::<Object<'_>>(text).unwrap_or_default();
     let (from, to) = (read(&from), read(&to));
-    let mut shape = FieldSet::default();
-    from.meta.managed_fields.iter().chain(&to.meta.managed_fields).for_each(|entry| shape.merge(&entry.fields()));
+    let shape = Set::of_managers(&from, &to);
     let fields: Vec<_> =
         diff(&from, &to, &shape).iter().filter(is_told).map(|change| change.path.dotted()).take(5).collect();
     match fields.as_slice() {

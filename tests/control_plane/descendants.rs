@@ -137,6 +137,16 @@ fn nothing_becomes_part_of_a_pinned_workload_or_its_traffic() {
     for version in ["autoscaling/v1", "autoscaling/v2"] {
         refused(&world.try_apply("dev", &hpa(version)), &becomes("Deployment"));
     }
+    let on = |api_version: &str, kind: &str, name: &str| {
+        let mut hpa = hpa("autoscaling/v2");
+        hpa["spec"]["scaleTargetRef"] = json!({"apiVersion": api_version, "kind": kind, "name": name});
+        world.try_apply("dev", &hpa)
+    };
+    refused(&on("apps/v1beta9", "Deployment", "web"), &becomes("Deployment"));
+    let sets = world.cluster.get(&["replicasets", "-n", ns, "-l", "app=web"]).unwrap();
+    let set = sets["items"][0]["metadata"]["name"].as_str().unwrap();
+    refused(&on("apps/v1", "ReplicaSet", set), &becomes("Deployment"));
+    refused(&on("apps/v1", "Deployment", "later"), "there is no such object yet");
     let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {"name": "wolf", "namespace": ns, "labels": {"kubernetes.io/service-name": "web"}},
         "endpoints": [{"addresses": ["10.9.9.9"]}]});
@@ -193,11 +203,84 @@ fn what_a_pinned_custom_resource_owns_is_found_by_its_owner() {
         let expected = format!("belongs to Gadget {ns}/g, which is pinned to git");
         if output.refused().contains(&expected) { Ok(()) } else { Err(output.stderr.clone()) }
     });
+    // Whatever it makes is found, of any kind and in any version that the owner is written in.
+    for (kind, version) in [("ConfigMap", "v1"), ("Service", "v7")] {
+        let made = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "made", "namespace": ns, "ownerReferences": [
+            {"apiVersion": format!("owned.example.com/{version}"), "kind": "Gadget", "name": "g", "uid": uid}]},
+            "spec": {"clusterIP": "None", "ports": [{"port": 80}]}});
+        let made = if kind == "Service" { made } else { without_spec(made) };
+        world.cluster.kubectl_in("admin", &create, Some(&made.to_string())).ok();
+        let belongs = format!("belongs to Gadget {ns}/g, which is pinned to git");
+        refused(&dev(world, ns, &["annotate", kind, "made", "note=x"]), &belongs);
+        refused(&dev(world, ns, &["delete", kind, "made"]), &belongs);
+    }
     // Its replicas are kept in spec.size, and git declares that.
     let scale = ["scale", "gadget/g", "--replicas=5", "-n", ns];
     refused(&world.cluster.kubectl("admin", &scale), "spec.replicas: 2 -> 5");
     let as_autoscaler = [&scale[..], &["--as", kcm, "--as-group=system:masters"]].concat();
     refused(&world.cluster.kubectl("admin", &as_autoscaler), "spec.replicas: 2 -> 5");
+}
+
+fn without_spec(mut object: Value) -> Value {
+    object.as_object_mut().unwrap().remove("spec");
+    object
+}
+
+#[test]
+fn nobody_takes_the_names_that_a_pinned_workload_will_use() {
+    let (ns, world) = ("names", World::shared());
+    world.namespace(ns);
+    let repo = world.git.repo(ns);
+    repo.write("cron.yaml", &CRON.replace("NS", ns));
+    repo.write(
+        "db.yaml",
+        &"apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: my-db, namespace: NS}\nspec:\n  replicas: 0\n  serviceName: db-hs\n  \
+          selector: {matchLabels: {app: db}}\n  volumeClaimTemplates:\n  - metadata: {name: data}\n    spec: {accessModes: [ReadWriteOnce], \
+          resources: {requests: {storage: 1Mi}}}\n  template:\n    metadata: {labels: {app: db}}\n    spec: {containers: [{name: db, image: 'x:1'}]}\n"
+            .replace("NS", ns),
+    );
+    let commit = repo.push("A database");
+    world.follow(ns, &repo);
+    world.wait_applied(ns, &commit);
+    let claim_spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}});
+    let of = |api_version: &str, kind: &str, name: &str, spec: Value| json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": ns}, "spec": spec});
+    let template =
+        json!({"metadata": {"labels": {"app": "mine"}}, "spec": {"containers": [{"name": "x", "image": "x:1"}]}});
+    let set = |name: &str, claim: &str| {
+        of(
+            "apps/v1",
+            "StatefulSet",
+            name,
+            json!({"replicas": 0, "selector": {"matchLabels": {"app": "mine"}}, "serviceName": "x",
+            "template": template, "volumeClaimTemplates": [{"metadata": {"name": claim}, "spec": claim_spec}]}),
+        )
+    };
+    let job = |name: &str| {
+        let mut job = of("batch/v1", "Job", name, json!({"template": template}));
+        job["spec"]["template"]["spec"]["restartPolicy"] = json!("Never");
+        job
+    };
+    let mut revision = without_spec(of("apps/v1", "ControllerRevision", "mine", Value::Null));
+    revision["metadata"]["labels"] = json!({"app": "db"});
+    revision["revision"] = json!(9);
+    revision["data"] = json!({"spec": {"template": {}}});
+    let service = |name: &str| of("v1", "Service", name, json!({"clusterIP": "None", "ports": [{"port": 80}]}));
+    for (taken, by) in [
+        (of("v1", "Pod", "my-db-7", template["spec"].clone()), "StatefulSet"),
+        (of("v1", "PersistentVolumeClaim", "data-my-db-0", claim_spec.clone()), "StatefulSet"),
+        (set("db", "data-my"), "StatefulSet"),
+        (service("db-hs"), "StatefulSet"),
+        (job("report-29600000"), "CronJob"),
+    ] {
+        refused(&world.try_apply("dev", &taken), &format!("would become part of {by} {ns}/"));
+    }
+    // The role admin does not make these.
+    refused(&world.try_apply("admin", &revision), &format!("would become part of StatefulSet {ns}/my-db"));
+    for free in
+        [of("v1", "Pod", "mine", template["spec"].clone()), set("db", "data"), service("mine"), job("report-mine")]
+    {
+        world.apply("dev", &free);
+    }
 }
 
 #[test]

@@ -34,6 +34,7 @@ mod restore;
 mod rolling;
 mod rotation;
 mod self_managed;
+mod served;
 mod sources;
 mod strays;
 mod support;

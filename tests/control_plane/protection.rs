@@ -284,7 +284,7 @@ fn the_policies_are_put_back_and_have_no_mistakes() {
     let listed = policies()["items"].as_array().cloned().unwrap_or_default();
     let own: Vec<&Value> =
         listed.iter().filter(|p| p["metadata"]["name"].as_str().is_some_and(|n| n.starts_with("gitward-"))).collect();
-    assert_eq!(own.len(), 7);
+    assert_eq!(own.len(), 8);
     for policy in own {
         let name = policy["metadata"]["name"].as_str().unwrap();
         let warnings = eventually("the policy was checked", PATIENCE, || {

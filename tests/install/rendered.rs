@@ -8,10 +8,11 @@ use crate::flow::requests_of_gitward_come_first;
 use crate::shop::{SYSTEM, Shop, binary, chart, module, release};
 
 /// Every value that makes the chart render something else, away from its default.
-const OPTIONS: [&[&str]; 15] = [
+const OPTIONS: [&[&str]; 16] = [
     &["image.tag=other", "image.pullPolicy=Always", "imagePullSecrets[0].name=pull"],
     &["logLevel=debug", "webhook.timeoutSeconds=10"],
     &["guardPolicy.exclusive.namespaces={shut}", "guardPolicy.callers.system={acme:controller}"],
+    &["guardPolicy.callers.operators={ops/operator}", "guardPolicy.callers.presets={Keda}"],
     &["installers.users={ops}", "installers.serviceAccounts={ci/installer}"],
     &["guard.drainSeconds=0", "guard.resources.limits.cpu=1"],
     &["guard.clientCaConfigMap=client-ca"],
@@ -97,6 +98,30 @@ fn the_api_server_takes_every_rendering() {
         let taken = kubectl(&["apply", "--server-side", "--dry-run=server", "-f", "-"], Some(rendered.ok()));
         // A warning is a field that is not known, or is there twice.
         assert!(taken.status == 0 && !taken.stderr.contains("Warning"), "{values:?}: {}", taken.stderr);
+    }
+}
+
+/// Who bears a token of an account that the values trust is taken for that account.
+#[test]
+fn no_token_is_given_of_an_account_that_the_values_trust() {
+    let cluster = &with_everything().cluster;
+    let admin = |args: &[&str]| cluster.kubectl("admin", args).ok().to_owned();
+    admin(&["create", "clusterrolebinding", "minter", "--clusterrole=cluster-admin", "--user=minter"]);
+    for (namespace, account, trusted) in [
+        ("ops", "operator", true),
+        ("keda", "keda-operator", true),
+        ("ci", "installer", true),
+        ("ops", "other", false),
+        ("ci", "operator", false),
+    ] {
+        // Some are there already.
+        cluster.kubectl("admin", &["create", "namespace", namespace]);
+        admin(&["create", "serviceaccount", account, "-n", namespace]);
+        let token = ["create", "token", account, "-n", namespace];
+        let minted = cluster.kubectl("admin", &[&token[..], &["--as=minter"]].concat());
+        assert_eq!(minted.status != 0, trusted, "{namespace}/{account}: {}", minted.stderr);
+        assert_eq!(minted.stderr.contains("The guard trusts this account"), trusted, "{}", minted.stderr);
+        admin(&token);
     }
 }
 

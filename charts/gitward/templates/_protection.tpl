@@ -45,6 +45,27 @@ metadata:
 'validatingadmissionpolicy-status-controller', 'volumeattributesclass-protection-controller'
 {{- end }}
 
+{{/* The accounts that the guard trusts, as a list of CEL: the GitOps identities, operators and installers. The same as in
+core/src/verdict/rules/self_protection.rs; those of the presets as in src/guard/policy.rs. */}}
+{{- define "gitward.trustedAccounts" -}}
+{{- $presets := dict
+  "CertManager" (list "cert-manager/cert-manager" "cert-manager/cert-manager-cainjector")
+  "Keda" (list "keda/keda-operator")
+  "ArgoRollouts" (list "argo-rollouts/argo-rollouts")
+  "Flagger" (list "flagger-system/flagger" "istio-system/flagger")
+  "ExternalSecrets" (list "external-secrets/external-secrets")
+  "Istio" (list "istio-system/istiod" "istio-system/istiod-service-account")
+  "VerticalPodAutoscaler" (list "kube-system/vpa-updater" "kube-system/vpa-recommender" "kube-system/vpa-admission-controller")
+-}}
+{{- $policy := .Values.guardPolicy | default dict -}}
+{{- $accounts := include "gitward.gitOpsAccounts" . | fromJsonArray -}}
+{{- $accounts = concat $accounts (dig "callers" "operators" list $policy) .Values.installers.serviceAccounts -}}
+{{- range dig "callers" "presets" list $policy -}}
+{{- $accounts = concat $accounts (get $presets .) -}}
+{{- end -}}
+['{{ $accounts | uniq | join "', '" }}']
+{{- end }}
+
 {{- define "gitward.protection.binding" -}}
 ---
 apiVersion: admissionregistration.k8s.io/v1
@@ -121,6 +142,29 @@ spec:
     - expression: "false"
       reason: Forbidden
       message: {{ printf "The bearer of a token of kube-system would be taken for a part of Kubernetes, which may do more than people. %s" $ask | quote }}
+# A token of an account that the guard trusts makes its bearer the GitOps identity, an operator, or an installer.
+{{ include "gitward.protection.binding" (dict "root" . "name" "gitward-trusted-tokens") }}
+spec:
+  failurePolicy: Fail
+  matchConstraints:
+    matchPolicy: Equivalent
+    namespaceSelector: {}
+    objectSelector: {}
+    resourceRules:
+      - apiGroups: [""]
+        apiVersions: ["*"]
+        operations: [CREATE]
+        resources: [serviceaccounts/token]
+        scope: Namespaced
+  matchConditions:
+    {{- include "gitward.people" . | nindent 4 }}
+    {{- include "gitward.protection.installers" . | nindent 4 }}
+    - name: trusted
+      expression: {{ printf "(request.namespace + '/' + request.name) in %s" (include "gitward.trustedAccounts" .) | quote }}
+  validations:
+    - expression: "false"
+      reason: Forbidden
+      message: {{ printf "The guard trusts this account (the chart's values guardPolicy and installers): the bearer of its token could act in its place. %s" $ask | quote }}
 # So does a Pod under an account that the controller manager uses without any Pod. Pods are made by controllers, which are asked for
 # nothing: so it is refused where a person says what they make. A StatefulSet's Pods also come from its ControllerRevisions.
 {{ include "gitward.protection.binding" (dict "root" . "name" "gitward-system-accounts") }}

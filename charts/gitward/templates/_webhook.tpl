@@ -4,16 +4,25 @@ puts it back. Every field stands here, also those that have the default's value,
 It never holds caBundle, which is the reconciler's or cert-manager's.
 */}}
 
-{{/* Everybody but the GitOps identity: the reconciler's account, or that of the operator that the policy names, with a
-token bound to a pod. The same names as in core/src/verdict/owner.rs. */}}
-{{- define "gitward.notGitOps" -}}
+{{/* The accounts of the GitOps identity, as a JSON list of namespace/name: the reconciler's, and those of the operator that the
+policy names. The same names as in core/src/verdict/owner.rs. */}}
+{{- define "gitward.gitOpsAccounts" -}}
 {{- $owner := dig "owner" dict (.Values.guardPolicy | default dict) -}}
-{{- $accounts := list (printf "%s:gitward-reconciler" .Release.Namespace) -}}
+{{- $accounts := list (printf "%s/gitward-reconciler" .Release.Namespace) -}}
 {{- if eq (dig "preset" "Gitward" $owner) "Flux" -}}
 {{- $namespace := dig "namespace" "flux-system" $owner -}}
-{{- $accounts = concat $accounts (list (printf "%s:kustomize-controller" $namespace) (printf "%s:helm-controller" $namespace)) -}}
+{{- $accounts = concat $accounts (list (printf "%s/kustomize-controller" $namespace) (printf "%s/helm-controller" $namespace)) -}}
 {{- else if eq (dig "preset" "Gitward" $owner) "ArgoCd" -}}
-{{- $accounts = append $accounts (printf "%s:argocd-application-controller" (dig "namespace" "argocd" $owner)) -}}
+{{- $accounts = append $accounts (printf "%s/argocd-application-controller" (dig "namespace" "argocd" $owner)) -}}
+{{- end -}}
+{{- toJson $accounts -}}
+{{- end }}
+
+{{/* Everybody but the GitOps identity: one of its accounts with a token bound to a pod. */}}
+{{- define "gitward.notGitOps" -}}
+{{- $accounts := list -}}
+{{- range include "gitward.gitOpsAccounts" . | fromJsonArray -}}
+{{- $accounts = append $accounts (replace "/" ":" .) -}}
 {{- end -}}
 !(request.userInfo.username in ['system:serviceaccount:{{ $accounts | join "', 'system:serviceaccount:" }}'] && has(request.userInfo.extra) && 'authentication.kubernetes.io/pod-name' in request.userInfo.extra)
 {{- end }}
@@ -148,11 +157,22 @@ webhooks:
         apiVersions: ["*"]
         operations: [UPDATE]
         resources: ["*/scale"]
-        scope: Namespaced
+        scope: "*"
       - apiGroups: [""]
         apiVersions: ["*"]
         operations: [CREATE, UPDATE, DELETE, CONNECT]
         resources: [pods, pods/*]
+        scope: Namespaced
+      - apiGroups: [""]
+        apiVersions: ["*"]
+        operations: [CONNECT]
+        resources: [services/proxy]
+        scope: Namespaced
+      # The Service of a StatefulSet gives its Pods their names.
+      - apiGroups: [""]
+        apiVersions: ["*"]
+        operations: [CREATE]
+        resources: [services]
         scope: Namespaced
       - apiGroups: [""]
         apiVersions: ["*"]
@@ -191,6 +211,28 @@ webhooks:
         {{- include "gitward.notOwn" . | nindent 8 }}
     matchConditions:
       {{- include "gitward.people" . | nindent 6 }}
+  # Whatever has owners, of any other kind: what a pinned custom resource makes.
+  - name: owned.gitward.dev
+    {{- include "gitward.entry" . | nindent 4 }}
+    failurePolicy: Fail
+    rules:
+      - apiGroups: ["*"]
+        apiVersions: ["*"]
+        operations: [UPDATE, DELETE]
+        resources: ["*"]
+        scope: Namespaced
+    objectSelector: {}
+    namespaceSelector:
+      matchExpressions:
+        - {key: gitward.dev/guarded, operator: Exists}
+        {{- include "gitward.notOwn" . | nindent 8 }}
+    matchConditions:
+      {{- include "gitward.people" . | nindent 6 }}
+      - name: owned
+        expression: has(oldObject.metadata.ownerReferences)
+      # The entry before this asks about these.
+      - name: no-child
+        expression: "!((request.resource.group == '' && request.resource.resource in ['pods', 'endpoints', 'persistentvolumeclaims', 'replicationcontrollers']) || (request.resource.group == 'apps' && request.resource.resource in ['replicasets', 'controllerrevisions']) || (request.resource.group == 'batch' && request.resource.resource in ['jobs', 'cronjobs']) || (request.resource.group == 'discovery.k8s.io' && request.resource.resource == 'endpointslices'))"
   # An autoscaler may not scale what git declares.
   - name: scale-system.gitward.dev
     {{- include "gitward.entry" . | nindent 4 }}
@@ -200,7 +242,7 @@ webhooks:
         apiVersions: ["*"]
         operations: [UPDATE]
         resources: ["*/scale"]
-        scope: Namespaced
+        scope: "*"
     objectSelector: {}
     namespaceSelector:
       matchExpressions:
@@ -249,12 +291,35 @@ webhooks:
     namespaceSelector: {}
     matchConditions:
       {{- include "gitward.people" $ | nindent 6 }}
-  {{- end }}
-  # Roles that a pinned ClusterRole would take in. The labels of any ClusterRole may do so: it is not worth that none can
-  # be created while no guard answers.
-  - name: aggregation.gitward.dev
-    {{- include "gitward.entry" . | nindent 4 }}
+  # The garbage collector: an owner that git does not declare would let it delete what holds pinned objects.
+  - name: {{ $label }}-holders-system.gitward.dev
+    {{- include "gitward.entry" $ | nindent 4 }}
     failurePolicy: Ignore
+    rules:
+      - apiGroups: [""]
+        apiVersions: ["*"]
+        operations: [DELETE]
+        resources: [namespaces]
+        scope: "*"
+      {{- if eq $label "guarded" }}
+      - apiGroups: [apiextensions.k8s.io]
+        apiVersions: ["*"]
+        operations: [DELETE]
+        resources: [customresourcedefinitions]
+        scope: "*"
+      {{- end }}
+    objectSelector:
+      matchExpressions: [{key: gitward.dev/{{ $label }}, operator: Exists}]
+    namespaceSelector: {}
+    matchConditions:
+      {{- include "gitward.systemOnly" $ | nindent 6 }}
+  {{- end }}
+  {{- range $fails := list false true }}
+  # Roles that a pinned ClusterRole would take in{{ if $fails }}, of those that say that they are to be{{ else }}. Any ClusterRole may be: it is not worth that none can
+  # be created while no guard answers{{ end }}.
+  - name: {{ if $fails }}aggregating{{ else }}aggregation{{ end }}.gitward.dev
+    {{- include "gitward.entry" $ | nindent 4 }}
+    failurePolicy: {{ if $fails }}Fail{{ else }}Ignore{{ end }}
     rules:
       - apiGroups: [rbac.authorization.k8s.io]
         apiVersions: ["*"]
@@ -264,7 +329,9 @@ webhooks:
     objectSelector: {}
     namespaceSelector: {}
     matchConditions:
-      {{- include "gitward.people" . | nindent 6 }}
-      - name: labelled
-        expression: has(object.metadata.labels)
+      {{- include "gitward.people" $ | nindent 6 }}
+      # gitward's own are protected by an admission policy, and Helm must be able to repair a dead guard.
+      - name: aggregates
+        expression: "{{ if not $fails }}!{{ end }}(!(has(object.metadata.name) && object.metadata.name.startsWith('gitward-')) && has(object.metadata.labels) && object.metadata.labels.exists(k, k.contains('/aggregate-to-')))"
+  {{- end }}
 {{- end }}

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::shown::{HIDDEN, hides_values, shorten, show_both};
-use super::{FieldSet, Object, Path, Segment, diff};
+use super::{Object, Path, Segment, Set, diff};
 use crate::json::Json;
 use crate::names;
 
@@ -41,8 +41,7 @@ pub fn explain(live: &Value, after: &Value) -> Vec<Line> {
     let [old, new] = jsons.as_slice() else { return Vec::new() };
     // What is no Kubernetes object has no metadata that could be read.
     let (Ok(old), Ok(new)) = (Object::read(*old), Object::read(*new)) else { return Vec::new() };
-    let mut shape = FieldSet::default();
-    old.meta.managed_fields.iter().chain(&new.meta.managed_fields).for_each(|entry| shape.merge(&entry.fields()));
+    let shape = Set::of_managers(&old, &new);
     let mut lines = Lines { hidden: is_hidden(live) || is_hidden(after), out: Vec::new() };
     for change in diff(&old, &new, &shape) {
         let value = |json: Option<Json<'_>>| json.and_then(Json::value);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::FieldSet;
+use super::Set;
 use crate::json::Json;
 use crate::names;
 
@@ -32,8 +32,8 @@ pub struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// What it owns.
-    pub fn fields(&self) -> FieldSet<'a> {
-        self.fields_v1.map(FieldSet::of).unwrap_or_default()
+    pub fn fields(&self) -> Set<'a> {
+        self.fields_v1.map(Set::of).unwrap_or_default()
     }
 
     /// When it was last written, in UTC as RFC 3339 with whole seconds, so that times compare as texts. Empty where it is not said.
@@ -58,6 +58,11 @@ impl<'a> Entry<'a> {
 
     /// Whether both entries are of the same manager, written in the same way.
     pub fn is_of(&self, other: &Entry<'_>) -> bool {
-        (&self.manager, &self.operation, &self.subresource) == (&other.manager, &other.operation, &other.subresource)
+        self.identity() == other.identity()
+    }
+
+    /// What tells entries apart: manager, operation and subresource.
+    pub fn identity(&self) -> (&str, &str, &str) {
+        (&self.manager, &self.operation, &self.subresource)
     }
 }

@@ -26,7 +26,7 @@ pub(crate) mod shown;
 mod tree;
 
 pub use declares::declares;
-pub use diff::{Change, diff};
+pub use diff::{Budget, Change, diff, diff_within};
 pub use explain::{Line, explain};
 pub use fold::{People, fold};
 pub use leave::{CannotLeave, handover, is_left, leave};
@@ -35,4 +35,4 @@ pub use object::{Meta, Object, OwnerReference};
 pub use owned::owned_values;
 pub use path::{Path, Segment};
 pub use preview::{preview, preview_with};
-pub use set::FieldSet;
+pub use set::Set;

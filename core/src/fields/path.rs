@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde_json::Value;
-
 use crate::json::Json;
 
 /// One step from a value to one of its parts, as `fieldsV1` names them.
@@ -25,11 +23,12 @@ impl Segment {
         let (form, rest) = key.split_once(':')?;
         match form {
             "f" => Some(Segment::Field(rest.to_owned())),
-            "v" => Some(Segment::Member(canonical(rest)?)),
+            "v" => Some(Segment::Member(serde_json::from_str::<Json<'_>>(rest).ok()?.canonical())),
             "i" => rest.parse().ok().map(Segment::Index),
             "k" => {
-                let map: serde_json::Map<String, Value> = serde_json::from_str(rest).ok()?;
-                let mut keys: Vec<_> = map.into_iter().map(|(k, v)| (k, v.to_string())).collect();
+                let map: Json<'_> = serde_json::from_str(rest).ok().filter(|json: &Json<'_>| json.is_object())?;
+                let mut keys: Vec<_> =
+                    map.entries().into_iter().map(|(key, value)| (key.into_owned(), value.canonical())).collect();
                 keys.sort();
                 Some(Segment::Item(keys))
             }
@@ -40,14 +39,9 @@ impl Segment {
     /// The segment that names `item` in a list merged by the keys `names` (sorted). A key that the item lacks counts as
     /// null.
     pub fn of_item(item: Json<'_>, names: &[String]) -> Segment {
-        let text = |json: Json<'_>| json.value().map_or_else(|| json.text().to_owned(), |value| value.to_string());
-        let key = |name: &str| item.get(name).map_or_else(|| "null".to_owned(), text);
+        let key = |name: &str| item.get(name).map_or_else(|| "null".to_owned(), Json::canonical);
         Segment::Item(names.iter().map(|name| (name.clone(), key(name))).collect())
     }
-}
-
-fn canonical(json: &str) -> Option<String> {
-    serde_json::from_str::<Value>(json).ok().map(|v| v.to_string())
 }
 
 /// A path from an object's root. [`fmt::Display`] writes the form of the audit record, a JSON pointer with list items
@@ -86,6 +80,11 @@ impl Path {
             && self.0.iter().zip(names).all(|(s, name)| matches!(s, Segment::Field(f) if f == name))
     }
 
+    /// Whether the value at the path is, is inside of, or contains the value below these map keys.
+    pub fn meets(&self, names: &[&str]) -> bool {
+        self.0.iter().zip(names).all(|(s, name)| matches!(s, Segment::Field(f) if f == name))
+    }
+
     /// The form that people type: `spec.template.spec.containers[web].image`. A map key that itself holds a dot or
     /// a slash stands in brackets: `metadata.labels[app.kubernetes.io/name]`.
     pub fn dotted(&self) -> String {
@@ -112,6 +111,12 @@ impl Path {
             }
         }
         out
+    }
+}
+
+impl FromIterator<Segment> for Path {
+    fn from_iter<I: IntoIterator<Item = Segment>>(segments: I) -> Path {
+        Path(segments.into_iter().collect())
     }
 }
 

@@ -1,4 +1,4 @@
-//! A set of fields as a tree of its own, to be built and written: what [`FieldSet`](super::FieldSet) only reads.
+//! A set of fields as a tree of its own, to be built and written: what [`Set`](super::Set) only reads.
 
 use std::collections::BTreeMap;
 

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::{Case, Subject};
+use super::Subject;
+use super::case::Case;
 use crate::fields::Object;
 use crate::json::Json;
 
@@ -37,7 +38,8 @@ pub struct ObjectName {
 pub struct TypeName {
     /// API group; empty for the core API.
     pub group: String,
-    /// Version to read it in.
+    /// Version to read it in. Empty where it is named by its kind: a reference may name any version, also one that is not
+    /// served, and its controller follows the group and the kind.
     pub version: String,
     /// How the type is named.
     pub by: By,
@@ -84,8 +86,8 @@ impl TypeName {
     }
 
     pub(super) fn kind(api_version: &str, kind: &str) -> TypeName {
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        TypeName { group: group.to_owned(), version: version.to_owned(), by: By::Kind(kind.to_owned()) }
+        let group = crate::names::group_of(api_version).to_owned();
+        TypeName { group, version: String::new(), by: By::Kind(kind.to_owned()) }
     }
 
     /// Whether objects of this group and kind are of the type. A plural is compared by the rule that Kubernetes' own
@@ -161,14 +163,16 @@ impl<'a> Case<'a> {
     }
 }
 
+impl From<ObjectName> for Subject {
+    fn from(one: ObjectName) -> Subject {
+        let kind = one.of.text().to_owned();
+        Subject { group: one.of.group, kind, namespace: one.namespace, name: one.name }
+    }
+}
+
 fn failed(wanted: &Wanted, why: &str) -> Stop {
     let subject = match wanted {
-        Wanted::One(one) => Subject {
-            group: one.of.group.clone(),
-            kind: one.of.text().to_owned(),
-            namespace: one.namespace.clone(),
-            name: one.name.clone(),
-        },
+        Wanted::One(one) => one.clone().into(),
         Wanted::Pinned(of, namespace) => Subject {
             group: of.group.clone(),
             kind: of.text().to_owned(),

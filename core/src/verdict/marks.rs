@@ -1,10 +1,11 @@
 //! Whether an object is pinned, and what git declares of it.
 
+use serde_json::Value;
+
 use super::Pin;
 use super::owner::{Claim, Owner};
 use crate::fields::Object;
-use crate::fields::{Entry, FieldSet, Path, Segment};
-use crate::json::Json;
+use crate::fields::{Entry, Path, Segment, Set};
 use crate::names;
 
 /// The annotation in which client-side apply keeps what was declared.
@@ -69,10 +70,11 @@ impl<'a> Owned<'a> {
 
     /// What git declares of the object.
     pub(super) fn declared(&self) -> Declared<'a> {
-        let mut fields = FieldSet::default();
-        self.declarations().for_each(|entry| fields.merge(&entry.fields()));
+        let fields = Set::union(self.declarations().filter_map(Entry::fields_json));
         let applied = self.declarations().all(|entry| entry.operation == "Apply");
-        Declared { fields, applied, last_applied: self.last_applied.clone() }
+        let last_applied = self.last_applied.as_ref().filter(|_| !applied);
+        let last_applied = last_applied.map(|text| serde_json::from_str(text).unwrap_or_default());
+        Declared { fields, applied, last_applied }
     }
 
     /// Whether an entry is one by which the operator declares.
@@ -90,11 +92,11 @@ impl<'a> Owned<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Declared<'a> {
     /// As the field manager owns it.
-    pub(super) fields: FieldSet<'a>,
+    pub(super) fields: Set<'a>,
     /// Whether it was applied on the server, so that `fields` is exactly what git says.
     applied: bool,
-    /// What client-side apply noted. An update owns defaults too, which git does not say.
-    last_applied: Option<String>,
+    /// What client-side apply noted. An update owns defaults too, which git does not say. Null where it cannot be read.
+    last_applied: Option<Value>,
 }
 
 impl Declared<'_> {
@@ -104,21 +106,23 @@ impl Declared<'_> {
             return self.fields.is_touched_by(path);
         }
         match &self.last_applied {
-            Some(text) => serde_json::from_str::<Json<'_>>(text).is_ok_and(|json| says(json, path.segments())),
+            Some(applied) => says(applied, path.segments()),
             None => self.fields.is_touched_by(path),
         }
     }
 
     /// Whether [`Declared::is_touched_by`] knows, or only suspects: an update owns defaults too.
     pub(super) fn is_exact(&self) -> bool {
-        self.applied || self.last_applied.is_some()
+        self.applied || self.last_applied.as_ref().is_some_and(Value::is_object)
     }
 }
 
-/// Whether a declaration says something at, below or around a path. The items of a list that it has are all its.
-fn says(json: Json<'_>, path: &[Segment]) -> bool {
-    match path.split_first() {
-        Some((Segment::Field(name), rest)) if json.is_object() => json.get(name).is_some_and(|below| says(below, rest)),
+/// Whether a declaration says something at, below or around a path. Having a list means having every item of it.
+fn says(applied: &Value, path: &[Segment]) -> bool {
+    match (path.split_first(), applied) {
+        (Some((Segment::Field(name), rest)), Value::Object(members)) => {
+            members.get(name).is_some_and(|below| says(below, rest))
+        }
         _ => true,
     }
 }

@@ -97,6 +97,7 @@ fn push_field(out: &mut String, field: &RefusedField) {
         (Some(before), Some(after)) => write!(out, "\n  {name}: {before} -> {after}"),
         (Some(before), None) => write!(out, "\n  {name}: {before} -> (removed)"),
         (None, Some(after)) => write!(out, "\n  {name}: (none) -> {after}"),
+        (None, None) if name.is_empty() => write!(out, "\n  more fields than can be compared"),
         (None, None) => write!(out, "\n  {name}: who owns the fields that git declares"),
     };
 }

@@ -1,25 +1,20 @@
 //! The verdict: may this request change what git declares?
 //!
-//! `judge` asks who, then what, then which fields (`docs/architecture.md` has the table). It does no I/O: where the
-//! answer depends on a live object it says which, and is asked again with it. So the same code answers in the
-//! guard and, offline, in `gitward check`.
+//! `judge` asks every rule, and the strictest finding is the answer. It does no I/O: where the answer depends on live
+//! objects it says which, and is asked again with them. So the same code answers in the guard and, offline, in
+//! `gitward check`.
 
-mod beside;
-mod change;
-mod child;
-mod delete;
+mod ancestors;
+mod case;
 mod envelope;
-mod family;
-mod holder;
 mod listed;
 mod lookup;
 mod marks;
 mod message;
-mod own;
 mod owner;
 mod policy;
 mod review;
-mod scale;
+mod rules;
 mod selector;
 mod values;
 mod who;
@@ -35,9 +30,8 @@ pub use policy::{Access, Descendants, Exclusive, Installers, Mode, OwnNamespace,
 pub use review::{Extra, Gvk, Gvr, Operation, Request, ReviewError, UserInfo};
 pub use who::Who;
 
-use crate::fields::Object;
-use crate::fields::{Change, Path};
-use lookup::{Answer, Stop};
+use crate::fields::{Budget, Change, Object, Path};
+use case::Case;
 
 /// What the request gets for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +120,7 @@ impl Reason {
 }
 
 /// The object that a request is about, in the words of the refusal.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Subject {
     /// API group; empty for the core API.
     pub group: String,
@@ -148,7 +142,7 @@ impl fmt::Display for Subject {
 }
 
 /// Where the pinned object is declared, as its marks say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pin {
     /// What declares it: `GitSync`, or what another GitOps operator calls it.
     pub source: &'static str,
@@ -221,6 +215,11 @@ impl Verdict {
         self
     }
 
+    /// The same with the fields, where it is a refusal.
+    fn with_refused(self, changes: &[Change<'_>]) -> Verdict {
+        if self.is_refusal() { self.with_fields(changes) } else { self }
+    }
+
     /// Whether the request is against the policy, whatever the mode makes of it.
     pub fn is_refusal(&self) -> bool {
         use Reason::{DescendantAccessed, GitOpsIdentity, NoRefusedChange, NotPinned, SystemWork};
@@ -242,23 +241,15 @@ pub enum Step {
     Need(Vec<Wanted>),
 }
 
-/// One request with everything that its verdict may depend on.
-struct Case<'a> {
-    request: &'a Request<'a>,
-    who: Who,
-    policy: &'a Policy,
-    known: &'a Known,
+/// Judges a request: all rules are asked, and the strictest finding is the verdict.
+pub fn judge<'a>(request: &'a Request<'a>, policy: &'a Policy, known: &'a Known) -> Step {
+    judge_within(request, policy, known, Budget::default())
 }
 
-/// Judges a request.
-pub fn judge<'a>(request: &'a Request<'a>, policy: &'a Policy, known: &'a Known) -> Step {
-    let who = Who::of(&request.user_info, policy);
-    let case = Case { request, who, policy, known };
-    match case.verdict() {
-        Ok(verdict) => Step::Done(Box::new(verdict)),
-        Err(Stop::Need(wanted)) => Step::Need(wanted),
-        Err(Stop::Failed(subject, why)) => Step::Done(Box::new(case.failed(subject, why))),
-    }
+/// The same with a bound on the work of the comparison. Beyond it what differs is one change, so that a smaller bound refuses
+/// more and never less.
+pub fn judge_within<'a>(request: &'a Request<'a>, policy: &'a Policy, known: &'a Known, budget: Budget) -> Step {
+    Case::new(request, policy, known, budget).judge(&rules::ALL)
 }
 
 /// The verdict where it depends on no object: on who asks, and for what. `head` is the [`Request::head`] of a review.
@@ -274,52 +265,6 @@ pub fn judge_head(head: &Request<'_>, policy: &Policy) -> Option<Verdict> {
 fn is_system_work(request: &Request<'_>) -> bool {
     let main = request.sub_resource.is_empty() || request.sub_resource == "scale";
     matches!(request.operation, Operation::Create | Operation::Connect) || !main
-}
-
-impl<'a> Case<'a> {
-    fn verdict(&self) -> Answer<Verdict> {
-        let request = self.request;
-        if self.who == Who::GitOps {
-            return Ok(Verdict::allow(Reason::GitOpsIdentity));
-        }
-        if let Some(verdict) = self.protect_gitward() {
-            return Ok(verdict);
-        }
-        let main = request.sub_resource.is_empty();
-        // What the parts of Kubernetes create, and what they write through subresources other than the scale.
-        if self.who == Who::System
-            && (request.operation == Operation::Create || !(main || request.sub_resource == "scale"))
-        {
-            return Ok(Verdict::allow(Reason::SystemWork));
-        }
-        if request.operation == Operation::Connect || (request.operation == Operation::Create && !main) {
-            return self.pod_accessed();
-        }
-        match (&request.old_object, &request.object) {
-            (Some(old), Some(new)) if request.sub_resource == "scale" => self.scaled(old, new),
-            (Some(old), Some(new)) => self.updated(old, new),
-            (None, Some(_)) if request.resource.resource == "bindings" => self.pod_accessed(),
-            (None, Some(new)) => self.created(new),
-            (Some(old), None) => self.deleted(old),
-            (None, None) => Ok(Verdict::allow(Reason::NotPinned)),
-        }
-    }
-
-    /// A look-up that failed refuses people. The parts of Kubernetes go on: what they wrongly change is healed, while
-    /// a cluster whose autoscalers stand still because of a guard does not recover.
-    fn failed(&self, subject: Subject, why: String) -> Verdict {
-        if self.who == Who::System {
-            return Verdict::allow(Reason::SystemWork);
-        }
-        let mut verdict = Verdict::refuse(self.policy, Reason::LookupFailed, subject, None);
-        verdict.detail = Some(why);
-        verdict
-    }
-
-    /// A refusal about the object of the review.
-    fn refuse(&self, reason: Reason, object: &Object<'_>, pin: Option<Pin>) -> Verdict {
-        Verdict::refuse(self.policy, reason, self.subject(object), pin)
-    }
 }
 
 impl Subject {

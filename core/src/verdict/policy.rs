@@ -3,6 +3,7 @@
 use super::owner::{Owner, service_account};
 use super::review::UserInfo;
 use crate::fields::{Path, Segment};
+use crate::names;
 
 /// What a refusal means for the request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,7 +143,7 @@ impl Policy {
 
     /// Whether everybody may change the field at `path`, as long as git does not declare it.
     pub fn allows(&self, path: &Path) -> bool {
-        is_request(path) || self.allow.iter().any(|pattern| pattern.matches(path))
+        self.allow.iter().any(|pattern| pattern.matches(path))
     }
 
     /// Whether the caller may change gitward itself.
@@ -151,12 +152,18 @@ impl Policy {
     }
 }
 
-/// Annotations by which people ask gitward for something: of a GitSync that git declares too. They change nothing else.
+/// Annotations by which people ask a GitSync, or one of Flux' objects, to reconcile or for an older revision. They change
+/// nothing else, and other kinds do not know them.
 const REQUESTS: [&str; 2] = ["gitward.dev/rollback-to", "reconcile.fluxcd.io/requestedAt"];
+/// The longest value of such an annotation, in bytes of its JSON.
+pub(super) const LONGEST_REQUEST: usize = 256;
+/// What the API groups of Flux end in.
+const FLUX: &str = ".toolkit.fluxcd.io";
 
-/// Whether this is an annotation by which people ask for a look at git, or for an older revision.
-pub fn is_request(path: &Path) -> bool {
-    REQUESTS.iter().any(|key| path.is_under(&["metadata", "annotations", key]))
+/// Whether this is such an annotation of an object of this group and kind.
+pub fn is_request(path: &Path, group: &str, kind: &str) -> bool {
+    let is_asked = (group, kind) == (names::GROUP, "GitSync") || group.ends_with(FLUX);
+    is_asked && REQUESTS.iter().any(|key| path.is_under(&["metadata", "annotations", key]))
 }
 
 /// A JSON pointer (RFC 6901) in which a step `*` stands for any one map key or list item.

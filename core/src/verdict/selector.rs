@@ -23,15 +23,16 @@ struct Expression {
 }
 
 impl Selector {
-    /// Reads a selector: a `LabelSelector`, or the plain map of a Service or ReplicationController. `None` where it
-    /// selects nothing: where there is none, and where it is empty.
+    /// Reads a `LabelSelector`. An empty one selects everything. `None` where there is none.
     pub(super) fn read(json: Json<'_>) -> Option<Selector> {
-        let plain: Option<BTreeMap<String, String>> = json.read();
-        let selector = match plain {
-            Some(match_labels) => Selector { match_labels, match_expressions: Vec::new() },
-            None => json.read()?,
-        };
-        (!selector.match_labels.is_empty() || !selector.match_expressions.is_empty()).then_some(selector)
+        json.read().filter(|_| json.is_object())
+    }
+
+    /// Reads the plain map of a Service or ReplicationController. `None` where it selects nothing: where there is none, and
+    /// where it is empty.
+    pub(super) fn read_map(json: Json<'_>) -> Option<Selector> {
+        let match_labels: BTreeMap<String, String> = json.read()?;
+        (!match_labels.is_empty()).then_some(Selector { match_labels, match_expressions: Vec::new() })
     }
 
     pub(super) fn matches(&self, labels: &Members<'_>) -> bool {
@@ -66,9 +67,11 @@ mod tests {
     use serde_json::json;
     use serde_json::value::to_raw_value;
 
-    fn matches(selector: serde_json::Value, labels: serde_json::Value) -> Option<bool> {
+    type Read = fn(Json<'_>) -> Option<Selector>;
+
+    fn matches(read: Read, selector: serde_json::Value, labels: serde_json::Value) -> Option<bool> {
         let (selector, labels) = (to_raw_value(&selector).unwrap(), to_raw_value(&labels).unwrap());
-        Selector::read(Json::from(&*selector)).map(|s| s.matches(&Json::from(&*labels).members()))
+        read(Json::from(&*selector)).map(|s| s.matches(&Json::from(&*labels).members()))
     }
 
     #[test]
@@ -77,21 +80,27 @@ mod tests {
             {"key": "tier", "operator": "In", "values": ["a", "b"]}, {"key": "old", "operator": "DoesNotExist"},
             {"key": "x", "operator": "NotIn", "values": ["y"]}, {"key": "tier", "operator": "Exists"},
         ]});
-        assert_eq!(matches(selector.clone(), json!({"app": "web", "tier": "a"})), Some(true));
+        assert_eq!(matches(Selector::read, selector.clone(), json!({"app": "web", "tier": "a"})), Some(true));
         for other in [json!({"app": "web"}), json!({"tier": "a"}), json!({"app": "web", "tier": "a", "old": ""})] {
-            assert_eq!(matches(selector.clone(), other), Some(false));
+            assert_eq!(matches(Selector::read, selector.clone(), other), Some(false));
         }
     }
 
     #[test]
     fn the_plain_map_of_a_service_is_a_selector_too() {
-        assert_eq!(matches(json!({"app": "web"}), json!({"app": "web", "x": "y"})), Some(true));
-        assert_eq!(matches(json!({"app": "web"}), json!({"app": "api"})), Some(false));
+        let read = Selector::read_map;
+        assert_eq!(matches(read, json!({"app": "web"}), json!({"app": "web", "x": "y"})), Some(true));
+        assert_eq!(matches(read, json!({"app": "web"}), json!({"app": "api"})), Some(false));
+        assert_eq!(matches(read, json!({}), json!({"app": "web"})), None);
     }
 
     #[test]
-    fn an_empty_selector_selects_nothing() {
-        assert_eq!(matches(json!({}), json!({"app": "web"})), None);
-        assert_eq!(matches(json!(null), json!({"app": "web"})), None);
+    fn what_asks_for_no_label_selects_what_has_none() {
+        let read = Selector::read;
+        let absent = json!({"matchExpressions": [{"key": "skip", "operator": "DoesNotExist"}]});
+        assert_eq!(matches(read, absent.clone(), json!({})), Some(true));
+        assert_eq!(matches(read, absent, json!({"skip": ""})), Some(false));
+        assert_eq!(matches(read, json!({}), json!({"app": "web"})), Some(true));
+        assert_eq!(matches(read, json!(null), json!({"app": "web"})), None);
     }
 }

@@ -2,9 +2,12 @@
 //! chart's ValidatingAdmissionPolicies refuse the same, which run in the API server and cannot be down; here the rules
 //! stand so that `gitward check` says the same.
 
-use super::review::{Operation, Request};
-use super::who::has_pod_bound_token;
-use super::{Case, Reason, Subject, Verdict, Who};
+use super::super::case::Case;
+use super::super::lookup::Answer;
+use super::super::owner::service_account;
+use super::super::review::{Operation, Request};
+use super::super::who::has_pod_bound_token;
+use super::super::{Reason, Subject, Verdict, Who};
 use crate::fields::Object;
 use crate::names;
 
@@ -32,31 +35,31 @@ const READ_ONLY: [&str; 9] = [
     "pods",
 ];
 
-impl<'a> Case<'a> {
-    /// The refusal of what gitward itself must be protected from.
-    pub(super) fn protect_gitward(&self) -> Option<Verdict> {
-        if self.who == Who::System || !self.touches_gitward() {
-            return None;
-        }
-        let request = self.request;
-        let is_record = (&*request.resource.group, &*request.resource.resource) == (names::GROUP, "blockedchanges");
-        let allowed = if is_record {
-            request.user_info.username == self.policy.own.guard && has_pod_bound_token(&request.user_info)
-        } else {
-            self.policy.is_installer(&request.user_info)
-        };
-        if allowed {
-            return None;
-        }
-        let subject = Subject {
-            group: request.resource.group.to_string(),
-            kind: request.kind.kind.to_string(),
-            namespace: request.namespace.to_string(),
-            name: request.name.to_string(),
-        };
-        Some(Verdict::refuse(self.policy, Reason::GitwardProtected, subject, None))
+/// Refuses what gitward itself must be protected from.
+pub(super) fn judge(case: &Case<'_>) -> Answer<Option<Verdict>> {
+    if case.who == Who::System || !case.touches_gitward() {
+        return Ok(None);
     }
+    let request = case.request;
+    let is_record = (&*request.resource.group, &*request.resource.resource) == (names::GROUP, "blockedchanges");
+    let allowed = if is_record {
+        request.user_info.username == case.policy.own.guard && has_pod_bound_token(&request.user_info)
+    } else {
+        case.policy.is_installer(&request.user_info)
+    };
+    if allowed {
+        return Ok(None);
+    }
+    let subject = Subject {
+        group: request.resource.group.to_string(),
+        kind: request.kind.kind.to_string(),
+        namespace: request.namespace.to_string(),
+        name: request.name.to_string(),
+    };
+    Ok(Some(Verdict::refuse(case.policy, Reason::GitwardProtected, subject, None)))
+}
 
+impl<'a> Case<'a> {
     fn touches_gitward(&self) -> bool {
         let request = self.request;
         let (group, resource) = (request.resource.group.as_ref(), request.resource.resource.as_ref());
@@ -81,12 +84,12 @@ impl<'a> Case<'a> {
         own_kind || in_namespace(request, &self.policy.own.name)
     }
 
-    /// Whether a token is asked for an account whose token makes its bearer the reconciler, or an operator.
+    /// Whether a token is asked for an account whose token makes its bearer the reconciler, an operator or an installer.
     fn is_token_of_a_known_account(&self) -> bool {
         let request = self.request;
-        let account = super::owner::service_account(&request.namespace, &request.name);
+        let account = service_account(&request.namespace, &request.name);
         let policy = self.policy;
-        [policy.owner.identities(), &policy.operators, &policy.system]
+        [policy.owner.identities(), &policy.operators, &policy.system, &policy.installers.users]
             .into_iter()
             .flatten()
             .any(|known| *known == account)
