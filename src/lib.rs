@@ -20,6 +20,7 @@ pub mod observe;
 pub mod protect;
 pub mod provide;
 pub mod record;
+pub mod release;
 pub mod render;
 pub mod source;
 pub mod sync;
