@@ -14,21 +14,12 @@ mkdir "$work/unpacked"
 tar -xzf "$work/gitward-$version.tgz" -C "$work/unpacked"
 archive "$work/unpacked/gitward" "$out/gitward-$version.tgz"
 
-# A chart's configuration is its Chart.yaml as JSON, which a template of helm knows.
+# A chart's configuration is its Chart.yaml as JSON: a template of helm prints it.
 mkdir -p "$work/metadata/templates"
 cp "$work/unpacked/gitward/Chart.yaml" "$work/metadata/"
-echo '{{ omit (.Chart | toJson | fromJson) "IsRoot" | toJson }}' >"$work/metadata/templates/config.yaml"
+echo '{{ .Chart | toJson }}' >"$work/metadata/templates/chart.yaml"
 begin_layout "$work/layout"
-"$helm" template metadata "$work/metadata" --kube-version 1.33.0 | sed '/^---$/d; /^# Source/d' | tr -d '\n' >"$work/config"
-annotations=$(python3 - "$work/config" "$SOURCE_DATE_EPOCH" <<'END'
-import datetime, json, sys
-chart = json.load(open(sys.argv[1]))
-created = datetime.datetime.fromtimestamp(int(sys.argv[2]), datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-prefix = "org.opencontainers.image."
-print(json.dumps({prefix + "created": created, prefix + "description": chart["description"], prefix + "title": chart["name"],
-                  prefix + "version": chart["version"]}))
-END
-)
+annotations=$("$helm" template metadata "$work/metadata" --kube-version 1.33.0 | sed '/^---$/d; /^# Source/d' | "$repository/release/chart.py" "$work/config")
 config=$(blob "$work/config")
 cp "$out/gitward-$version.tgz" "$work/chart"
 layer=$(blob "$work/chart")

@@ -16,7 +16,7 @@ def licence(component):
         found = entry.get("expression") or entry.get("license", {}).get("id")
         if found:
             # crates.io's old way to write OR.
-            return found.replace("/", " OR ")
+            return " ".join(found.replace("/", " OR ").split())
     return "NOASSERTION"
 
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 
-use crate::release::{PublicKey, SUMS, SignatureError, Verified, VerifyError, verify};
+use crate::release::{PublicKey, SUMS, SignatureError, Verified, verify};
 
 /// Check a downloaded release: the checksums of all its files and, with a key, the signature over them. Nothing is unpacked. Exit
 /// status 0: the files are those that were released, 1: they are not, 2: it could not be told.
