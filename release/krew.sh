@@ -11,7 +11,7 @@ metadata:
 spec:
   version: v$version
   homepage: $source_url
-  shortDescription: See and check what gitward keeps as git declares it
+  shortDescription: See what gitward keeps as git declares it
   description: |
     Shows what a commit would change in the cluster, who could change
     git-declared objects around the guard, and disables or enables the guard.

@@ -4,7 +4,7 @@
 #   COSIGN_KEY       the key, as cosign takes it: a file, env://VARIABLE or a KMS. COSIGN_PASSWORD is asked for where it is not set.
 #   COSIGN_KEYLESS   yes: as the workflow that runs (OpenID Connect), noted in the public transparency log
 #
-# With a key nothing leaves this machine. Both may be set; then the provenance is signed as the workflow.
+# With a key nothing is noted in a public log. Both may be set; then the provenance is signed as the workflow.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 cosign=$("$repository/release/tools/get.sh" cosign)

@@ -128,7 +128,7 @@ impl Contents {
             if folder.get_or_insert_with(|| parent.to_owned()) != parent {
                 return Err(ContentsError::Name(path));
             }
-            let size = entry.header().size().map_err(ContentsError::Archive)?;
+            let size = entry.header().entry_size().map_err(ContentsError::Archive)?;
             match (entry.header().entry_type(), name) {
                 (EntryType::Directory, None) if size == 0 => {}
                 (EntryType::Regular, Some(name)) => self.add(name, size, entry, keep, ContentsError::Archive)?,
