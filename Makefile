@@ -7,6 +7,9 @@
 # make test-cert-manager  the guard's certificate by the real cert-manager, which is built first: some minutes; not part of `make test`
 # make test-clock  a reconciler whose clock is wrong by a year; needs libfaketime, so it is not part of `make test`; CI runs it where it is
 # make manifests  gitward for those who do not use Helm: dist/crds.yaml and dist/gitward.yaml; VALUES="--set logLevel=debug" for other values
+# make dist    everything that a release has, into dist/; TARGETS=… for other Rust targets, COSIGN_KEY=… signs; see docs/install.md
+# make dist-sign  signs what `make dist` made;  make dist-compare  builds the release twice and compares the bytes
+# make workflows  checks .github/workflows with actionlint
 # make audit   what gitward is built from: licences, duplicates, sources, known vulnerabilities where their list can be reached
 # make e2e     the chart, unchanged, on a real node: kubelet, container runtime, the image. As root on Linux; E2E_IMAGE=FILE takes that of `make image`
 # make image   the image, with whatever builder is there; IMAGE=registry.example.com/gitward:0.1.0
@@ -15,7 +18,7 @@
 # make bench-guard  what a review costs, beside a webhook that does nothing; ROUNDS=10 for steadier numbers
 # make bench-reconcile  how fast drift is healed, what a first sync costs beside bare applies, what a restart writes; some ten minutes
 
-.PHONY: demo demo-tools demo-program check test test-all test-versions test-cert-manager test-clock tools crds manifests format lint lint-chart audit fuzz soak bench-guard bench-reconcile image e2e
+.PHONY: demo demo-tools demo-program check test test-all test-versions test-cert-manager test-clock tools crds manifests format lint lint-chart audit fuzz soak bench-guard bench-reconcile image e2e dist dist-sign dist-compare workflows
 
 # Programs of the test cluster and Rust code are got and built side by side.
 BESIDE = $(MAKE) --no-print-directory --jobs=2
@@ -92,14 +95,27 @@ audit:
 crds:
 	cargo run --quiet -- crds > charts/gitward/crds/gitward.yaml
 
-# The namespace and the definitions stay when gitward goes, so they are a file of their own.
 DIST ?= dist
 VALUES ?=
 manifests: tools
-	mkdir -p $(DIST)
-	printf 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: gitward-system\n  labels: {pod-security.kubernetes.io/enforce: restricted}\n' > $(DIST)/crds.yaml
-	cat charts/gitward/crds/gitward.yaml >> $(DIST)/crds.yaml
-	"$$(tests/cluster/tools/get.sh 2>/dev/null)/helm" template gitward charts/gitward -n gitward-system --skip-tests $(VALUES) > $(DIST)/gitward.yaml
+	release/manifests.sh "$$(tests/cluster/tools/get.sh 2>/dev/null)/helm" $(DIST) $(VALUES)
+
+# The machine's own target without musl: make dist TARGETS=x86_64-unknown-linux-gnu
+TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl
+RELEASE = $(DIST)/gitward-$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+dist:
+	release/dist.sh $(DIST) $(TARGETS)
+
+# COSIGN_KEY or COSIGN_KEYLESS=yes says how: release/sign.sh.
+dist-sign:
+	release/sign.sh $(RELEASE)
+	release/airgap.sh $(RELEASE)
+
+dist-compare:
+	release/compare.sh $(TARGETS)
+
+workflows:
+	"$$(release/tools/get.sh actionlint)" -color=false
 
 # The same properties that `make test` tries a fixed number of inputs with, until somebody stops it.
 fuzz:

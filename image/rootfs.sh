@@ -4,6 +4,8 @@
 # The programs, the shared libraries that PROGRAM names, the certificates of public authorities, names for the user, and nothing else:
 # no shell, no package manager. glibc 2.34 and newer look names up by themselves. What scanners read is kept as distroless images keep
 # it: the entries of Debian's packages, their licences, and the bills of material.
+#
+# CERTIFICATES names a file of certificates: then PROGRAM has to be static, and nothing of this machine goes in.
 set -euo pipefail
 
 [ $# -ge 4 ] || { echo "usage: rootfs.sh PROGRAM HELM KUSTOMIZE DEST [SBOM…]" >&2; exit 2; }
@@ -30,8 +32,14 @@ root:x:0:
 nonroot:x:65532:
 END
 echo 'hosts: files dns' >"$root/etc/nsswitch.conf"
+certificates=$root/etc/ssl/certs/ca-certificates.crt
+if [ -n "${CERTIFICATES:-}" ]; then
+  install -m 644 "$CERTIFICATES" "$certificates"
+  ! readelf --program-headers "$program" | grep -q INTERP || { echo "rootfs.sh: $program is not static" >&2; exit 1; }
+  exit
+fi
 install -m 644 /etc/os-release "$root/etc/os-release"
-install -m 644 /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
+install -m 644 /etc/ssl/certs/ca-certificates.crt "$certificates"
 
 # package NAME: keeps the package's entry of Debian's database, and its licence. On other systems there is nothing to keep.
 package() {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# sbom.sh rust DEST | go DEST BINARY…: writes bills of material (CycloneDX, JSON) into DEST, one for each program.
+# sbom.sh rust DEST | go DEST BINARY…: writes bills of material (CycloneDX, JSON) into DEST, one for each program. TARGET is another Rust target than
+# this machine's.
 #
 # From Cargo.lock for gitward, from what the Go linker wrote into them for the others. The tools that write them are built at the versions below.
 set -euo pipefail
@@ -19,9 +20,9 @@ rust)
   # It writes beside each Cargo.toml: a copy leaves the work tree alone.
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
-  tar --create --directory "$source" --exclude=./target --exclude=./.git . | tar --extract --directory "$work"
-  host=$(rustc --version --verbose | sed -n 's/^host: //p')
-  (cd "$work" && "$cache/bin/cargo-cyclonedx" cyclonedx --quiet --format json --no-build-deps --target "$host")
+  tar --create --directory "$source" --exclude=./target --exclude=./dist --exclude=./.git . | tar --extract --directory "$work"
+  target=${TARGET:-$(rustc --version --verbose | sed -n 's/^host: //p')}
+  (cd "$work" && "$cache/bin/cargo-cyclonedx" cyclonedx --quiet --format json --no-build-deps --target "$target")
   sed -i "s|$work||g" "$work/gitward.cdx.json"
   mv "$work/gitward.cdx.json" "$dest/gitward.cdx.json"
   ;;

@@ -19,6 +19,7 @@ pub mod lead;
 pub mod observe;
 pub mod protect;
 pub mod provide;
+pub mod release;
 pub mod render;
 pub mod source;
 pub mod sync;

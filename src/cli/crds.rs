@@ -1,6 +1,5 @@
 //! `gitward crds`
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use super::fail;
@@ -17,8 +16,5 @@ pub(super) fn run(_: &Args) -> ExitCode {
             Err(error) => return fail(&error),
         }
     }
-    match std::io::stdout().write_all(out.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
-    }
+    super::print(out.as_bytes())
 }

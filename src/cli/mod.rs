@@ -3,17 +3,23 @@
 mod access;
 mod certs;
 mod check;
+mod completions;
 mod crds;
 mod diff;
 mod disable;
 mod enable;
 mod guard;
+mod man;
 mod reconcile;
 mod running;
+mod verify;
 
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Keeps Kubernetes clusters exactly as git declares them, and lets nobody but git change them.
 #[derive(Parser)]
@@ -34,11 +40,14 @@ enum Command {
     Enable(enable::Args),
     Crds(crds::Args),
     Certs(certs::Args),
+    Verify(verify::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
-    match Cli::parse().command {
+    match parse().command {
         Command::Guard(args) => guard::run(args),
         Command::Reconcile(args) => reconcile::run(args),
         Command::Check(args) => check::run(args),
@@ -48,7 +57,20 @@ pub fn run() -> ExitCode {
         Command::Enable(args) => enable::run(&args),
         Command::Crds(args) => crds::run(&args),
         Command::Certs(args) => certs::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
+}
+
+/// Reads the arguments. As a plugin of kubectl, the program's name in its help is the one that is typed.
+fn parse() -> Cli {
+    let mut command = Cli::command();
+    let program = std::env::args_os().next().unwrap_or_default();
+    if Path::new(&program).file_stem() == Some(OsStr::new("kubectl-gitward")) {
+        command = command.bin_name("kubectl gitward");
+    }
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 
 /// Runs a server in the runtime until it ends or the system asks it to stop.
@@ -70,6 +92,13 @@ fn in_runtime<E: Into<Box<dyn std::error::Error>>>(work: impl AsyncFnOnce() -> R
         Err(error) => return fail(&error),
     };
     runtime.block_on(async { work().await.unwrap_or_else(|error| fail(&*error.into())) })
+}
+
+fn print(text: &[u8]) -> ExitCode {
+    match std::io::stdout().write_all(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
 }
 
 fn fail(error: &dyn std::error::Error) -> ExitCode {

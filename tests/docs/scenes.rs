@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use gitward_test_cluster::{ControlPlane, Flux, Output, eventually, operator};
+use gitward_test_cluster::{ControlPlane, Flux, Output, ReleaseKey, eventually, make_release, operator, pack_release};
 use serde_json::{Value, json};
 
 use crate::stage::{PATIENCE, Stage};
@@ -16,6 +16,7 @@ impl Stage<'_> {
         match scene {
             "the pods run" => self.start(),
             "the pods end" => self.end(),
+            "a signed release is downloaded" => self.download(),
             "gitward follows the shop" => self.follow(),
             "no guard answers" => self.gitward.stop_guard(),
             "the guard answers again" => self.gitward.start_guard(),
@@ -46,6 +47,16 @@ impl Stage<'_> {
     fn start(&mut self) {
         self.gitward.start_reconciler();
         self.gitward.start_guard();
+    }
+
+    /// A release made here, in place of one that was published; only its archive and the public key are there.
+    fn download(&self) {
+        let typed = self.cluster.dir().join("work");
+        let release = typed.join(concat!("gitward-", env!("CARGO_PKG_VERSION")));
+        make_release(std::path::Path::new(env!("CARGO_BIN_EXE_gitward")), &release);
+        ReleaseKey::create(&typed, "cosign").sign(&release);
+        pack_release(&release);
+        std::fs::remove_dir_all(release).unwrap();
     }
 
     fn end(&mut self) {

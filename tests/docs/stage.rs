@@ -110,9 +110,14 @@ impl<'a> Stage<'a> {
     /// What is typed here in place of what the document says.
     fn typed(&self, text: &str) -> String {
         // The API server reaches the guard on ports of this machine.
-        let beside = format!("helm install gitward charts/gitward {} ", self.gitward.values().join(" "));
+        let values = self.gitward.values().join(" ");
         // The certificate of the git server here is nobody's; the documents show no Secret for that.
-        text.replace(REPOSITORY, &self.repo.file_url()).replace("helm install gitward charts/gitward ", &beside)
+        let mut text = text.replace(REPOSITORY, &self.repo.file_url());
+        for chart in ["charts/gitward", "gitward-VERSION/gitward-VERSION.tgz"] {
+            let install = format!("helm install gitward {} ", chart.replace("VERSION", env!("CARGO_PKG_VERSION")));
+            text = text.replace(&install, &format!("{install}{values} "));
+        }
+        text
     }
 
     /// Types a command of a document, and checks what it does.
