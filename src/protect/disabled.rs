@@ -103,7 +103,7 @@ pub async fn enable(client: Client) -> Result<bool, DisabledError> {
     })
     .await?;
     let api: Api<ValidatingWebhookConfiguration> = Api::all(client);
-    for _ in 0..50 {
+    for _ in 0..150 {
         if api.get_opt(MANAGER).await?.is_some_and(|webhook| webhook.webhooks.is_some_and(|hooks| !hooks.is_empty())) {
             return Ok(true);
         }

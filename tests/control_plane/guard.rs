@@ -139,7 +139,6 @@ fn what_is_no_review_gets_a_clear_answer() {
     let world = World::shared();
     assert_eq!(post(world, b"{"), (400, "the body is no AdmissionReview: ".to_owned()));
     assert_eq!(post(world, br#"{"apiVersion":"v1","kind":"Pod"}"#), (400, "the body is \"Pod\" of \"v1\"".to_owned()));
-    assert_eq!(post(world, &vec![b' '; 21 << 20]), (413, "a review may have 20971520 bytes at most".to_owned()));
 }
 
 /// Posts a body to the guard; gives the status and the beginning of the answer.
@@ -160,11 +159,7 @@ fn post(world: &World, body: &[u8]) -> (u16, String) {
     feed.join().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let (answer, status) = text.rsplit_once('\n').unwrap();
-    let known = [
-        "the body is no AdmissionReview: ",
-        "the body is \"Pod\" of \"v1\"",
-        "a review may have 20971520 bytes at most",
-    ];
+    let known = ["the body is no AdmissionReview: ", "the body is \"Pod\" of \"v1\""];
     let begin = known.iter().find(|known| answer.starts_with(**known)).map_or(answer, |known| known);
     (status.parse().unwrap(), begin.to_owned())
 }

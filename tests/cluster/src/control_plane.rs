@@ -70,7 +70,8 @@ impl ControlPlane {
         write_config(&dir, &https(api_server), ControlPlane::FORGER, FORGER);
         let _turn = Turn::wait();
         let parts = Mutex::new(Some(Parts::start(&tools, &dir, ports, flags)));
-        let cluster = ControlPlane { parts, ports, tools, port: api_server, flags, dir, janitor, reader: OnceLock::new() };
+        let cluster =
+            ControlPlane { parts, ports, tools, port: api_server, flags, dir, janitor, reader: OnceLock::new() };
         cluster.wait();
         cluster
     }
