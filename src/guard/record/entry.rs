@@ -20,6 +20,8 @@ const LONGEST_NAME: usize = 256;
 const LONGEST_TEXT: usize = 384;
 /// The verb of a record that the guard was disabled.
 pub(super) const DISABLE: &str = "disable";
+/// Why disabling the guard is on record: no verdict gives this reason, and no Event.
+const GUARD_DISABLED: &str = "GuardDisabled";
 /// How much of a hash stands in names and labels: 128 bits.
 const HASH_DIGITS: usize = 32;
 
@@ -103,7 +105,7 @@ impl Entry {
             credential: String::new(),
             verb: DISABLE.to_owned(),
             summary: format!("{} {}", object.kind, object.name),
-            reason: "GuardDisabled".to_owned(),
+            reason: GUARD_DISABLED.to_owned(),
             decision: "allow".to_owned(),
             field_summary: text(reason),
             fields: vec![field],
