@@ -119,6 +119,17 @@ fn every_refusal_is_recorded_and_counted_but_not_a_dry_run() {
     });
     assert_eq!(fields[0], json!({"path": "/spec/replicas", "before": "3", "after": "7", "firstAfter": "5"}));
     world.cluster.kubectl("dev", &["delete", "blockedchanges", "--all", "-n", ns]).refused();
+    // Entries of the webhook configuration for pinned objects and for what stands beside them would both ask about these.
+    for change in [&["label", "deployment/web", "team=mine"][..], &["delete", "deployment/web"]] {
+        world.cluster.kubectl("dev", &[change, &["-n", ns]].concat()).refused();
+    }
+    let counts = eventually("both are recorded", PATIENCE, || {
+        let found = records(world, ns);
+        let others = found.iter().filter(|r| r["spec"]["verb"] != "update scale");
+        let counts: Vec<_> = others.map(|r| r["spec"]["count"].clone()).collect();
+        if counts.len() == 2 { Ok(counts) } else { Err(format!("{found:?}")) }
+    });
+    assert_eq!(counts, [1, 1], "each was tried once");
 }
 
 #[test]

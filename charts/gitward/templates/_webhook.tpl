@@ -101,6 +101,17 @@ namespaceSelector: {}
 {{- end }}
 {{- end }}
 
+{{/* What bears a mark is asked about by the entries for pinned objects: twice would cost twice, and count twice. */}}
+{{- define "gitward.unmarked" -}}
+{{- $marks := list -}}
+{{- range include "gitward.marks" . | fromYamlArray -}}
+{{- $map := ternary "labels" "annotations" (hasKey . "label") -}}
+{{- $marks = append $marks (printf "(has(o.metadata.%s) && '%s' in o.metadata.%s)" $map (.label | default .annotation) $map) -}}
+{{- end -}}
+- name: unmarked
+  expression: {{ printf "![object, oldObject].exists(o, o != null && has(o.metadata) && (%s))" ($marks | join " || ") | quote }}
+{{- end }}
+
 {{- define "gitward.webhook" -}}
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingWebhookConfiguration
@@ -211,6 +222,7 @@ webhooks:
         {{- include "gitward.notOwn" . | nindent 8 }}
     matchConditions:
       {{- include "gitward.people" . | nindent 6 }}
+      {{- include "gitward.unmarked" . | nindent 6 }}
   # Whatever has owners, of any other kind: what a pinned custom resource makes.
   - name: owned.gitward.dev
     {{- include "gitward.entry" . | nindent 4 }}
@@ -228,6 +240,7 @@ webhooks:
         {{- include "gitward.notOwn" . | nindent 8 }}
     matchConditions:
       {{- include "gitward.people" . | nindent 6 }}
+      {{- include "gitward.unmarked" . | nindent 6 }}
       - name: owned
         expression: has(oldObject.metadata.ownerReferences)
       # The entry before this asks about these.
@@ -267,6 +280,7 @@ webhooks:
         {{- include "gitward.notOwn" . | nindent 8 }}
     matchConditions:
       {{- include "gitward.people" . | nindent 6 }}
+      {{- include "gitward.unmarked" . | nindent 6 }}
   {{- range $label := list "guarded" "exclusive" }}
   # Namespaces and CustomResourceDefinitions that are {{ $label }}. By objectSelector, which looks at the old labels
   # too: a namespaceSelector would not see the update that takes the label off.

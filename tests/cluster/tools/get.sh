@@ -85,7 +85,7 @@ fi
 
 fetch() { curl --fail --silent --location --connect-timeout 5 --retry 2 --output "$2" "$1"; }
 # check FILE SUM: whether the file has this SHA-256.
-check() { [ -n "$2" ] && echo "$2  $1" | sha256sum --check --status; }
+check() { [ -n "$2" ] && echo "$2  $1" | sha256sum --check --status 2>/dev/null; }
 # tarball URL-OF-ARCHIVE FILE-WITH-THE-SUM MEMBER STRIP: one member of an archive, checked.
 tarball() {
   local at archive=${1##*/}
@@ -118,7 +118,7 @@ from_release() {
 download() {
   local name
   for name in $(still_missing); do
-    has_no_release "$name" || { if from_release "$name"; then keep "$work/$name" "$name"; fi; } &
+    has_no_release "$name" || { if from_release "$name"; then keep "$work/$name" "$name"; else say "$name: there is no release here, or its checksum is another one"; fi; } &
   done
   wait
 }
