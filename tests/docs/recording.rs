@@ -64,7 +64,7 @@ fn steady(line: &str) -> String {
         if is_time || word.strip_suffix('s').is_some_and(is_number) {
             return "…".to_owned();
         }
-        match [7, 12].contains(&hex.len()) && hex.len() < word.len() && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        match [7, 12, 32].contains(&hex.len()) && hex.len() < word.len() && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
             true => word.replace(hex, "…"),
             false => (*word).to_owned(),
         }

@@ -148,7 +148,10 @@ spec:
   failurePolicy: Fail
   matchConstraints:
     matchPolicy: Equivalent
-    namespaceSelector: {}
+    # Those of gitward's own namespace are refused by its policy, with what it says.
+    namespaceSelector:
+      matchExpressions:
+        {{- include "gitward.notOwn" . | nindent 8 }}
     objectSelector: {}
     resourceRules:
       - apiGroups: [""]
