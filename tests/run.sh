@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 # These take long and mostly wait: each runs beside the others, with so many tests at a time. More of them than that would make
 # a machine of two cores run into the timeouts of what it waits for.
 long="control_plane faults install docs compatibility"
-threads() { case $1 in control_plane) echo $((2 * $(nproc))) ;; faults) nproc ;; *) echo $((($(nproc) + 1) / 2)) ;; esac; }
+threads() { case $1 in control_plane) echo $((2 * $(nproc))) ;; docs | faults) nproc ;; *) echo $((($(nproc) + 1) / 2)) ;; esac; }
 
 filter=()
 case ${1:-} in
