@@ -13,7 +13,7 @@ const LONGEST_SUBDOMAIN: usize = 253;
 const LONGEST_LABEL: usize = 63;
 /// Longest name of an object, in bytes. Those that are not DNS names, such as of RBAC, have no bound of their own.
 const LONGEST_NAME: usize = 1024;
-/// How much of a name that is none is shown.
+/// Longest part of an invalid name that an error shows, in bytes.
 const SHOWN: usize = 80;
 
 /// A name that no object or type in Kubernetes can have.

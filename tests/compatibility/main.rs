@@ -53,7 +53,7 @@ fn what_others_wrote_is_applied_left_alone_and_removed() {
     assert!(is_documented, "the table of docs/compatibility.md is not what was seen here:\n{table}");
 }
 
-/// The inputs of a row that run this time; `None` where there are none.
+/// The inputs of a row that run this time. `None` when no input of the row does.
 fn sampled(mut row: Row, sample: Sample) -> Option<Row> {
     let mut number = 0;
     row.inputs.retain(|_| {

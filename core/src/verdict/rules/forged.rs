@@ -38,7 +38,7 @@ fn is_mark(case: &Case<'_>, path: &Path) -> bool {
     marks.iter().map(|keys| Path::of_fields(keys)).any(|mark| mark.contains(path) || path.contains(&mark))
 }
 
-/// The marks that an object wears, as changes from nothing.
+/// The marks that an object has, as changes from nothing.
 fn marks_of<'a>(case: &Case<'a>, object: &Object<'a>) -> Vec<Change<'a>> {
     let worn = |keys: &[&str; 3]| {
         let after = object.meta.parts.get(keys[1])?.get(keys[2])?;
