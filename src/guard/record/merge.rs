@@ -44,8 +44,8 @@ mod tests {
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+    use super::super::sample::entry;
     use super::*;
-    use crate::api::BlockedObject;
 
     fn spec(second: i64, after: Option<&str>) -> BlockedChangeSpec {
         let at = Time(Timestamp::from_second(second).unwrap());
@@ -57,25 +57,10 @@ mod tests {
             first_after: None,
         };
         BlockedChangeSpec {
-            user: "dev".into(),
-            credential: String::new(),
-            verb: "update".into(),
-            object: BlockedObject {
-                group: String::new(),
-                kind: "Pod".into(),
-                namespace: "shop".into(),
-                name: "web".into(),
-            },
-            summary: String::new(),
-            reason: String::new(),
-            decision: "deny".into(),
             fields: vec![field],
-            field_summary: String::new(),
-            git_sync: String::new(),
-            origin: String::new(),
-            count: 1,
             first_time: at.clone(),
             last_time: at,
+            ..entry("dev", "web", "deny").spec
         }
     }
 
